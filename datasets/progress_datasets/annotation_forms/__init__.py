@@ -1,0 +1,1 @@
+"""The forms in which stage annotations are stored: one module each."""
