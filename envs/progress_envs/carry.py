@@ -1,0 +1,127 @@
+"""Bringing a thing into a bin, measured: how far reaching, grasping, lifting, moving and releasing have come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from progress_envs.scene import World
+
+NEAR = 0.015
+"""Metres from the grasp point at which reaching is done."""
+
+START = 0.08
+"""Metres from the grasp point at which reaching begins at the latest."""
+
+WIDE = 0.028
+"""Metres beyond a thing's width at which the jaws count as fully open."""
+
+CLEARANCE = 0.012
+"""Metres above the bin's rim at which lifting is done."""
+
+OFF_CENTRE = 0.026
+"""Metres from the bin's middle within which moving is done; a thing already below the rim need not come so near."""
+
+INSIDE = 0.02
+"""Metres from the table below which a thing's lowest point counts as down in the bin."""
+
+AWAY = 0.045
+"""Metres between tool and thing at which it counts as let go of."""
+
+
+@dataclass(frozen=True)
+class Carry:
+    """Completion of the five parts, each in [0, 1] and tending to 0 when its forerunner is undone."""
+
+    reach: float
+    grasp: float
+    lift: float
+    move: float
+    release: float
+
+
+def measure(world: World, thing: str, container: str, reach_from: float, move_from: float) -> Carry:
+    """Measure how far bringing `thing` into `container` has come.
+
+    Args:
+        reach_from: metres from tool to grasp point at which reaching is at 0.
+        move_from: metres from thing to bin at which moving is at 0.
+    """
+    inside = depth_inside(world, thing, container)
+    core = world.bins[container].half - OFF_CENTRE
+    over = _fraction(inside + move_from, core + move_from)
+    if inside >= 0:
+        over = max(over, _fraction(inside, 0.006) * _lowered(world, thing, container))
+        return Carry(1.0, 1.0, 1.0, over, over * _release(world, thing, container, inside))
+    reach, grasp = _hold(world, thing, reach_from)
+    lift = grasp * _fraction(_bottom(world, thing), world.bins[container].wall + CLEARANCE)
+    return Carry(reach, grasp, lift, lift * over, 0.0)
+
+
+def depth_inside(world: World, thing: str, container: str) -> float:
+    """Metres the thing's centre is within the bin's inner walls seen from above; negative: the distance to them."""
+    offset = world.rotation(container).T @ (world.position(thing) - world.position(container))
+    beyond = np.abs(offset[:2]) - world.bins[container].half
+    if np.all(beyond <= 0):
+        return float(-beyond.max())
+    return -float(np.hypot(*np.maximum(beyond, 0)))
+
+
+def held(world: World, thing: str) -> bool:
+    """The thing lies between the jaws and they are closed on it."""
+    reach, grasp = _hold(world, thing, 1.0)
+    return reach >= 1 and grasp >= 1
+
+
+def reach_distance(world: World, thing: str) -> float:
+    """Metres from the tool centre to where it must be to grasp the thing."""
+    return float(np.linalg.norm(world.pinch(thing) - world.tool()))
+
+
+def _hold(world: World, thing: str, reach_from: float) -> tuple[float, float]:
+    distance = reach_distance(world, thing)
+    reach = 1 - _fraction(distance - NEAR, reach_from - NEAR)
+    spare = world.opening() - world.width(thing, world.hand()[:, 1])
+    closed = 1 - _fraction(spare - 0.003, WIDE - 0.003)
+    between = 1 - _fraction(-spare - 0.005, 0.004)
+    near = 1 - _fraction(distance - NEAR, NEAR)
+    return reach, closed * between * near
+
+
+def _release(world: World, thing: str, container: str, inside: float) -> float:
+    """Lowered below the rim, jaws open, hand away; the first centimetre within the walls fades it in."""
+    lowered = _lowered(world, thing, container)
+    spare = world.opening() - world.width(thing, world.hand()[:, 1])
+    distance = float(np.linalg.norm(world.position(thing) - world.tool()))
+    away = _fraction(distance - 0.01, AWAY - 0.01)
+    opened = max(_fraction(spare - 0.003, 0.008), _fraction(distance - 0.025, 0.02))
+    return _fraction(inside, 0.006) * lowered * (0.5 + 0.2 * opened + 0.3 * away * opened)
+
+
+def kept(world: World, thing: str, container: str) -> float:
+    """How far a thing that was let go of in the container still is so, in [0, 1]: less when gripped, 0 when taken out.
+
+    Unlike `measure` it does not mind the hand being near, which puts other things down there.
+    """
+    inside = depth_inside(world, thing, container)
+    if inside < 0:
+        return 0.0
+    _, grasp = _hold(world, thing, 1.0)
+    gripped = _fraction(grasp - 0.4, 0.6)
+    return _fraction(inside, 0.006) * _lowered(world, thing, container) * (1 - 0.5 * gripped)
+
+
+def _lowered(world: World, thing: str, container: str) -> float:
+    return 1 - _fraction(
+        _bottom(world, thing) - INSIDE, world.bins[container].wall + CLEARANCE + 0.02 - INSIDE
+    )
+
+
+def _bottom(world: World, thing: str) -> float:
+    """Metres from the table to the thing's lowest point."""
+    return float(world.position(thing)[2]) - world.width(thing, np.array([0.0, 0.0, 1.0])) / 2
+
+
+def _fraction(amount: float, whole: float) -> float:
+    return float(np.clip(amount / max(whole, 1e-6), 0, 1))

@@ -1,0 +1,309 @@
+"""Scripted experts: they look at the simulator's state, plan waypoints, and re-plan when something went wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from progress_datasets.errors import UserError
+from progress_envs import arm, carry, grasp
+from progress_envs.arm import Pose
+from progress_envs.env import DELTA, ProgressEnv
+from progress_envs.styles import QUALITIES, Style, sample_style
+
+Floats = NDArray[np.float64]
+
+HOVER = 0.075
+"""Metres above a thing where the hand stops before it goes down."""
+
+TURN = 150.0
+"""Degrees a second the wrist turns at full speed."""
+
+SPEED = 0.14
+"""Metres a second the hand moves on average."""
+
+
+class _GiveUp(Exception):
+    """The expert stops here, with the task unfinished."""
+
+
+class Expert:
+    """A policy for one env: `reset()`, then `act()` for every step until `done` or the episode is over.
+
+    Attributes:
+        done: the expert has nothing more to do (a failing one stops early).
+        pose: the tool pose it commands.
+    """
+
+    def __init__(self, env: ProgressEnv, quality: str, seed: int) -> None:
+        if quality not in QUALITIES:
+            raise UserError(f"quality '{quality}' is unknown; choose one of {', '.join(QUALITIES)}")
+        self.env = env
+        self.world = env.world
+        self.quality = quality
+        self.seed = seed
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin the episode that the env was just reset to."""
+        self.rng = np.random.default_rng([self.seed, QUALITIES.index(self.quality)])
+        self.style: Style = sample_style(self.quality, self.rng, len(self.world.things))
+        self.done = False
+        self.pose = self.env.command
+        self._brought = 0
+        self._failures = 0
+        self._mishaps = self.style.mishaps
+        self._plan = self._run()
+
+    @property
+    def success(self) -> bool:
+        """The task is done."""
+        return self.env.status.success
+
+    def act(self) -> NDArray[np.float32]:
+        """float32 [6], the action for the state the env is in now."""
+        if next(self._plan, self) is self:
+            self.done = True
+        return self._action()
+
+    def bring(self, thing: str, container: str, last: bool = True) -> Iterator[None]:
+        """Pick the thing up and put it into the container; returns early when it slips, so call it until it is done.
+
+        Args:
+            last: the task ends with it, so that it cannot be undone afterwards.
+        """
+        style = self.style
+        doomed = style.fail_thing is not None and self._brought >= style.fail_thing
+        if doomed and style.fail_mode == "miss":
+            for _ in range(int(self.rng.integers(1, 4))):
+                yield from self._pick(thing, miss=True)
+            raise _GiveUp
+        yield from self._pick(thing, miss=self._happens(style.miss))
+        if not carry.held(self.world, thing):
+            self._failures += 1
+            return
+        self._failures = 0
+        if self._happens(style.detour):
+            yield from self._detour()
+        drop = (doomed and style.fail_mode == "drop") or self._happens(style.drop)
+        yield from self._move_over(thing, container, until=self.rng.uniform(0.1, 0.5) if drop else 1.0)
+        if drop:
+            yield from self._let_go(thing)
+            if doomed:
+                raise _GiveUp
+            return
+        if not carry.held(self.world, thing):
+            return
+        yield from self._lower(thing, container)
+        if self._happens(style.undo):
+            yield from self._take_back(thing)
+            return
+        yield from self._let_go(thing)
+        if carry.depth_inside(self.world, thing, container) > 0:
+            self._brought += 1
+            if not last and self._happens(style.undo):
+                yield from self._pick(thing)
+                if carry.held(self.world, thing):
+                    self._brought -= 1
+                    yield from self._take_back(thing)
+
+    # -- skills ---------------------------------------------------------------------------------------------------
+
+    def _pick(self, thing: str, miss: bool = False) -> Iterator[None]:
+        """Open, hover, go down, close, lift."""
+        yaw = grasp.grasp_yaw(self.world, thing, self.pose, self._failures, self.rng)
+        spare = grasp.spare_opening(self.world, thing, self._failures)
+        goal, width = grasp.grasp_pose(self.world, thing, yaw, spare)
+        if self.pose.z < 0.08:
+            yield from self._move(replace(self.pose, z=0.09))
+        yield from self._move(replace(goal, z=goal.z + HOVER), wander=True)
+        goal, width = grasp.grasp_pose(self.world, thing, yaw, spare)
+        if miss:
+            goal = self._beside(goal, thing)
+        yield from self._move(goal, slow=0.75)
+        yield from self._grip(max(width - 0.008, 0.0), 0.5)
+        yield from self._move(replace(self.pose, z=grasp.carry_height(self.world, thing)), slow=0.9)
+
+    def _move_over(self, thing: str, container: str, until: float = 1.0) -> Iterator[None]:
+        """Carry the thing over its place in the container, or `until` that fraction of the way."""
+        yaw = grasp.bin_yaw(self.world, container, self.pose)
+        place = grasp.slot(self.world, thing, container, yaw, self.rng)
+        offset = grasp.offset_after_turn(self.world, thing, yaw - self.pose.yaw)
+        goal = replace(self.pose, x=place[0] - offset[0], y=place[1] - offset[1], yaw=yaw)
+        goal = replace(goal, z=max(goal.z, grasp.carry_height(self.world, thing)))
+        yield from self._move(goal, until=until, wander=True)
+
+    def _lower(self, thing: str, container: str) -> Iterator[None]:
+        drop = self.world.position(thing)[2] - grasp.half_height(self.world, thing) - 0.008
+        yield from self._move(replace(self.pose, z=self.pose.z - drop), slow=0.8)
+
+    def _let_go(self, thing: str) -> Iterator[None]:
+        """Open and rise clear."""
+        width = self.world.opening()
+        yield from self._grip(width + 0.013, 0.25)
+        yield from self._move(replace(self.pose, z=self.pose.z + 0.065))
+        for _ in range(4):
+            # The arm lags behind what it was told; what comes next depends on the hand being clear.
+            if np.linalg.norm(self.world.tool() - self.world.position(thing)) > carry.AWAY:
+                break
+            yield from self._tick()
+
+    def _take_back(self, thing: str) -> Iterator[None]:
+        """Bring a held thing from the bin back onto the table."""
+        yield from self._move(replace(self.pose, z=grasp.carry_height(self.world, thing)))
+        spot = grasp.free_spot(self.world, thing, self.rng)
+        offset = self.world.position(thing) - self.world.tool()
+        yield from self._move(replace(self.pose, x=spot[0] - offset[0], y=spot[1] - offset[1]), wander=True)
+        drop = self.world.position(thing)[2] - grasp.half_height(self.world, thing) - 0.004
+        yield from self._move(replace(self.pose, z=self.pose.z - drop))
+        yield from self._let_go(thing)
+
+    def _detour(self) -> Iterator[None]:
+        """Wander off with whatever is in the hand."""
+        angle, reach = math.radians(self.rng.uniform(-35, 35)), self.rng.uniform(0.14, 0.22)
+        goal = replace(self.pose, x=reach * math.cos(angle), y=reach * math.sin(angle), z=self.pose.z + 0.01)
+        yield from self._move(goal)
+        yield from self._wait(self.rng.uniform(0.1, 0.6))
+
+    def _grip(self, opening: float, seconds: float) -> Iterator[None]:
+        """Bring the jaws to `opening` metres and give them time."""
+        target = float(np.clip(opening / arm.OPENING * 100, 0, 100))
+        steps = max(1, round(seconds * self.env.fps / self.style.speed**0.5))
+        start = self.pose.gripper
+        for step in range(1, steps + 1):
+            share = min(1.0, step / max(1, steps - 1))
+            self.pose = replace(self.pose, gripper=start + (target - start) * share)
+            yield from self._tick()
+
+    def _wait(self, seconds: float) -> Iterator[None]:
+        for _ in range(round(seconds * self.env.fps)):
+            yield from self._tick()
+
+    def _move(
+        self, goal: Pose, until: float = 1.0, slow: float = 1.0, wander: bool = False
+    ) -> Iterator[None]:
+        """Move the tool along an arc about the shoulder, starting and ending gently.
+
+        Args:
+            until: stop after this fraction of the way.
+            slow: factor on the speed.
+            wander: a clumsy hand may leave the straight way here.
+        """
+        start = self.pose
+        here, there = _polar(start), _polar(goal)
+        change = there - here
+        change[3] = (change[3] + 180) % 360 - 180 if abs(change[3]) > 200 else change[3]
+        path = math.hypot(change[0] * (here[1] + there[1]) / 2, change[1], change[2])
+        pace = self.style.speed * slow
+        seconds = max(path / (SPEED * pace), abs(change[3]) / (TURN * pace), 0.15)
+        steps = max(2, round(seconds * self.env.fps))
+        bow = self.style.wobble * self.rng.uniform(-1, 1, 3) if wander else np.zeros(3)
+        for step in range(1, steps + 1):
+            share = step / steps
+            eased = share * share * (3 - 2 * share)
+            if eased > until:
+                return
+            now = here + change * eased
+            now[:3] += bow * math.sin(math.pi * share) ** 2 / [0.2, 1, 1]
+            pitch = start.pitch + (goal.pitch - start.pitch) * eased
+            gripper = start.gripper + (goal.gripper - start.gripper) * eased
+            self.pose = _cartesian(now, pitch, gripper)
+            yield from self._tick()
+            if wander or self.rng.random() < 0.3:
+                yield from self._hesitate()
+
+    def _hesitate(self) -> Iterator[None]:
+        """Now and then: stop, or go back and forth a little."""
+        style = self.style
+        if self.rng.random() >= style.pause_rate / self.env.fps:
+            return
+        if self.rng.random() < 0.6:
+            yield from self._wait(self.rng.uniform(*style.pause))
+            return
+        held_back = self.pose
+        steps = round(self.rng.uniform(0.5, 1.2) * self.env.fps)
+        shift = self.rng.uniform(-0.025, 0.025, 3) * [1, 1, 0.4]
+        for step in range(1, steps + 1):
+            way = math.sin(math.pi * step / steps) * shift
+            self.pose = replace(
+                held_back, x=held_back.x + way[0], y=held_back.y + way[1], z=held_back.z + way[2]
+            )
+            yield from self._tick()
+
+    def _happens(self, probability: float) -> bool:
+        """Whether a mishap of that probability happens now; each episode has only so many."""
+        happens = self._mishaps > 0 and bool(self.rng.random() < probability)
+        self._mishaps -= happens
+        return happens
+
+    def _tick(self) -> Iterator[None]:
+        yield
+        stop = self.style.stop_at
+        if stop is not None and self.env.status.progress >= stop:
+            raise _GiveUp
+
+    def _run(self) -> Iterator[None]:
+        try:
+            yield from self.env.task.plan(self)
+        except _GiveUp:
+            still = replace(self.style, stop_at=None)
+            self.style = still
+            yield from self._wait(self.rng.uniform(0.0, still.linger))
+
+    def _action(self) -> NDArray[np.float32]:
+        """The commanded pose as an action of the env's kind."""
+        joints = arm.inverse(self.pose)
+        if self.env.control == "joint":
+            return joints.astype(np.float32)
+        want, have = arm.forward(joints), self.env.command
+        steps = np.array(
+            [
+                want.x - have.x,
+                want.y - have.y,
+                want.z - have.z,
+                want.pitch - have.pitch,
+                joints[4] - self.env.target[4],
+            ]
+        )
+        return np.append(np.clip(steps * self.env.fps / DELTA, -1, 1), joints[5] / 50 - 1).astype(np.float32)
+
+    def _beside(self, goal: Pose, thing: str) -> Pose:
+        """A grasp that misses: too high, or next to the thing."""
+        if self.rng.random() < 0.5:
+            height = grasp.half_height(self.world, thing) + self.rng.uniform(0.018, 0.03)
+            return replace(goal, z=goal.z + height)
+        away = self.world.things[thing].radius + self.rng.uniform(0.014, 0.02)
+        x, y, _ = goal.position + grasp.jaw_axis(goal.yaw - 90) * away * self.rng.choice([-1.0, 1.0])
+        return replace(goal, x=float(x), y=float(y))
+
+
+def make_expert(env: object, quality: str = "expert", seed: int = 0) -> Expert:
+    """An expert for a (possibly wrapped) env; make it, or `reset()` it, after `env.reset`.
+
+    Args:
+        env: made by `gymnasium.make("progress/…")`.
+        quality: "expert", "hesitant" (slow, pauses), "clumsy" (misses, drops, detours, undoes, recovers) or "failing"
+            (ends unfinished).
+        seed: decides every choice it makes.
+
+    Raises:
+        UserError: there is no such quality.
+    """
+    return Expert(env.unwrapped, quality, seed)  # type: ignore[attr-defined]
+
+
+def _polar(pose: Pose) -> Floats:
+    """[4]: angle about the shoulder (radians), reach and height (metres), wrist roll (degrees)."""
+    angle = math.atan2(pose.y, pose.x)
+    return np.array([angle, math.hypot(pose.x, pose.y), pose.z, pose.yaw - math.degrees(angle)])
+
+
+def _cartesian(polar: Floats, pitch: float, gripper: float) -> Pose:
+    angle, reach, height, roll = (float(value) for value in polar)
+    return Pose(
+        reach * math.cos(angle), reach * math.sin(angle), height, pitch, roll + math.degrees(angle), gripper
+    )

@@ -1,0 +1,209 @@
+"""The scene around the arm: table, light, cameras, things and bins, and the compiled world that tasks look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from progress_envs import arm
+from progress_envs.engine import mujoco
+
+Floats = NDArray[np.float64]
+
+TIMESTEP = 0.005
+VIEWS = ("front", "top", "wrist")
+WALL = 0.004
+"""Thickness of a bin's walls and floor, metres."""
+
+COLOURS = {
+    "red": "0.90 0.12 0.12 1",
+    "green": "0.15 0.72 0.20 1",
+    "blue": "0.12 0.28 0.90 1",
+    "yellow": "0.98 0.85 0.10 1",
+    "purple": "0.58 0.20 0.72 1",
+    "orange": "1.00 0.50 0.08 1",
+}
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A loose object.
+
+    Attributes:
+        name: its name in the model, e.g. "red cube".
+        shape: "box", "cylinder" (upright) or "sphere".
+        size: half extents in metres: (x, y, z) of a box, (radius, half height) of a cylinder, (radius,) of a sphere.
+        colour: a key of `COLOURS`.
+    """
+
+    name: str
+    shape: str
+    size: tuple[float, ...]
+    colour: str
+
+    @property
+    def half_height(self) -> float:
+        """Metres from the table to the centre when it stands as placed."""
+        return self.size[-1]
+
+    @property
+    def radius(self) -> float:
+        """Metres from the vertical axis to the outermost point."""
+        return float(np.linalg.norm(self.size[:2])) if self.shape == "box" else self.size[0]
+
+    def mjcf(self) -> str:
+        """Its body, free to move."""
+        size = " ".join(map(str, self.size))
+        return f"""<body name="{self.name}" pos="0 0 {self.half_height}"><freejoint name="{self.name}"/>
+          <geom name="{self.name}" class="thing" type="{self.shape}" size="{size}"
+            rgba="{COLOURS[self.colour]}"/></body>"""
+
+
+@dataclass(frozen=True)
+class Bin:
+    """An open square container: `half` is half its inner width and `wall` its walls' height, metres."""
+
+    name: str
+    colour: str
+    half: float = 0.045
+    wall: float = 0.030
+
+    def mjcf(self) -> str:
+        """Its body: a mocap body, so that a task can place it anew in every episode."""
+        out, mid = self.half + WALL, self.half + WALL / 2
+        sides = [
+            (f"{out} {WALL / 2} {self.wall / 2}", f"0 {mid} {self.wall / 2}"),
+            (f"{out} {WALL / 2} {self.wall / 2}", f"0 {-mid} {self.wall / 2}"),
+            (f"{WALL / 2} {self.half} {self.wall / 2}", f"{mid} 0 {self.wall / 2}"),
+            (f"{WALL / 2} {self.half} {self.wall / 2}", f"{-mid} 0 {self.wall / 2}"),
+            (f"{self.half} {self.half} {WALL / 2}", f"0 0 {WALL / 2}"),
+        ]
+        geoms = "\n".join(
+            f'<geom class="fixed" type="box" size="{size}" pos="{pos}" rgba="{COLOURS[self.colour]}"/>'
+            for size, pos in sides
+        )
+        return f'<body name="{self.name}" mocap="true">{geoms}</body>'
+
+
+def mjcf(things: Sequence[Thing], bins: Sequence[Bin], extra: str = "") -> str:
+    """The whole scene as MJCF; `extra` goes into the worldbody as it is."""
+    loose = "\n".join(thing.mjcf() for thing in things)
+    containers = "\n".join(container.mjcf() for container in bins)
+    return f"""
+<mujoco model="progress">
+  <compiler angle="degree" autolimits="true"/>
+  <option timestep="{TIMESTEP}" integrator="implicitfast" cone="elliptic" impratio="10"/>
+  <visual>
+    <quality shadowsize="0" offsamples="0" numslices="20" numstacks="10" numquads="1"/>
+    <map znear="0.02" zfar="60"/>
+    <headlight ambient="0.45 0.45 0.45" diffuse="0 0 0" specular="0 0 0"/>
+  </visual>
+  <statistic center="0.12 0 0.05" extent="0.5"/>
+  <default>
+    <default class="fixed"><geom contype="1" conaffinity="0" friction="0.8 0.01 0.0005"/></default>
+    <default class="thing">
+      <geom contype="2" conaffinity="7" density="1300" friction="1.2 0.01 0.001" condim="6"/>
+    </default>
+    {arm.DEFAULTS}
+  </default>
+  <worldbody>
+    <light directional="true" pos="0 0 1" dir="-0.35 0.25 -1" ambient="0 0 0" diffuse="0.6 0.6 0.6" specular="0 0 0"
+      castshadow="false"/>
+    <geom name="floor" type="plane" size="25 25 1" pos="0 0 -0.30" contype="0" conaffinity="0" rgba="0.30 0.33 0.38 1"/>
+    <geom name="table" class="fixed" type="box" size="0.28 0.34 0.02" pos="0.14 0 -0.02" rgba="0.72 0.68 0.62 1"/>
+    <camera name="front" pos="0.50 0 0.30" xyaxes="0 1 0 -0.485 0 0.875" fovy="52"/>
+    <camera name="top" pos="0.13 0 0.62" xyaxes="0 -1 0 1 0 0" fovy="42"/>
+    {arm.BODY}
+    {loose}
+    {containers}
+    {extra}
+  </worldbody>
+  <actuator>{arm.ACTUATORS}</actuator>
+</mujoco>"""
+
+
+class World:
+    """The compiled scene and its state, with the questions tasks ask about it.
+
+    Attributes:
+        model, data: MuJoCo's model and state.
+        things, bins: the task's objects and containers by name.
+    """
+
+    def __init__(self, things: Sequence[Thing], bins: Sequence[Bin], extra: str = "") -> None:
+        self.model = mujoco.MjModel.from_xml_string(mjcf(things, bins, extra))
+        self.data = mujoco.MjData(self.model)
+        self.things = {thing.name: thing for thing in things}
+        self.bins = {container.name: container for container in bins}
+        self._arm_qpos = np.array([self.model.joint(name).qposadr[0] for name in arm.JOINTS])
+        self._tool = self.model.site("tool").id
+        self._body = {name: self.model.body(name).id for name in (*self.things, *self.bins)}
+        self._free = {name: int(self.model.joint(name).qposadr[0]) for name in self.things}
+        self._mocap = {name: int(self.model.body(name).mocapid[0]) for name in self.bins}
+
+    def reset(self, joints: Floats) -> None:
+        """Everything at rest in its default place, the arm at `joints` [6] in LeRobot's units."""
+        mujoco.mj_resetData(self.model, self.data)
+        positions = arm.from_units(joints)
+        self.data.qpos[self._arm_qpos] = positions
+        self.data.ctrl[:] = positions
+
+    def place(self, name: str, x: float, y: float, yaw: float = 0.0) -> None:
+        """Put a thing or a bin onto the table at (x, y) metres, turned by `yaw` degrees; call `settle` afterwards."""
+        half = np.radians(yaw) / 2
+        quat = [np.cos(half), 0.0, 0.0, np.sin(half)]
+        if name in self.bins:
+            self.data.mocap_pos[self._mocap[name]] = [x, y, 0.0]
+            self.data.mocap_quat[self._mocap[name]] = quat
+        else:
+            start = self._free[name]
+            self.data.qpos[start : start + 7] = [x, y, self.things[name].half_height, *quat]
+
+    def settle(self) -> None:
+        """Derive all poses from the positions."""
+        mujoco.mj_kinematics(self.model, self.data)
+        mujoco.mj_comPos(self.model, self.data)
+        mujoco.mj_camlight(self.model, self.data)
+
+    def joints(self) -> Floats:
+        """float64 [6], the arm's measured positions in LeRobot's units."""
+        return arm.to_units(self.data.qpos[self._arm_qpos])
+
+    def opening(self) -> float:
+        """Metres between the jaws."""
+        return float(self.data.qpos[self._arm_qpos[5]])
+
+    def tool(self) -> Floats:
+        """float64 [3], the tool centre."""
+        return np.array(self.data.site_xpos[self._tool])
+
+    def hand(self) -> Floats:
+        """float64 [3, 3]; columns are the approach axis, the jaw axis (towards the fixed jaw) and their normal."""
+        return np.array(self.data.site_xmat[self._tool]).reshape(3, 3)
+
+    def position(self, name: str) -> Floats:
+        """float64 [3], the centre of a thing, or the middle of a bin's underside."""
+        return np.array(self.data.xpos[self._body[name]])
+
+    def rotation(self, name: str) -> Floats:
+        """float64 [3, 3], a thing's or bin's orientation."""
+        return np.array(self.data.xmat[self._body[name]]).reshape(3, 3)
+
+    def width(self, name: str, axis: Floats) -> float:
+        """Metres a thing measures along the unit vector `axis` [3]."""
+        thing = self.things[name]
+        along = np.abs(self.rotation(name).T @ axis)
+        if thing.shape == "box":
+            return float(2 * along @ np.array(thing.size))
+        if thing.shape == "cylinder":
+            radius, half = thing.size
+            return float(2 * (radius * np.hypot(along[0], along[1]) + half * along[2]))
+        return 2 * thing.size[0]
+
+    def pinch(self, name: str) -> Floats:
+        """float64 [3], where the tool centre must be for the thing to lie at the fixed jaw."""
+        axis = self.hand()[:, 1]
+        return self.position(name) - axis * (arm.FIXED_JAW - self.width(name, axis) / 2)

@@ -1,0 +1,95 @@
+"""What a task is: a scene, stages, and how much of each stage is done in a given state of the world."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from progress_datasets.errors import UserError
+from progress_envs.names import modules
+from progress_envs.scene import Bin, Thing, World
+
+if TYPE_CHECKING:
+    from progress_envs.expert import Expert
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where the task stands. `stage` is an index into the task's stages, `progress` in [0, 1], 1 only at success."""
+
+    stage: int
+    progress: float
+    success: bool
+
+
+class Task(ABC):
+    """One task. A subclass in `progress_envs/tasks/<name>.py` is all that a new task takes; its id follows from the
+    file's name (`pick_place.py` holds `class PickPlace` and becomes `progress/PickPlace-v0`).
+
+    Attributes:
+        instruction: what to do, in words.
+        stages: names in canonical order.
+        seconds: how long an expert takes for each stage, on average; a stage's weight is its share of their sum.
+        time_limit: seconds after which an episode is truncated.
+        things, bins: what stands on the table.
+        extra: further MJCF for the worldbody.
+    """
+
+    instruction: ClassVar[str]
+    stages: ClassVar[tuple[str, ...]]
+    seconds: ClassVar[tuple[float, ...]]
+    time_limit: ClassVar[float]
+    things: ClassVar[tuple[Thing, ...]]
+    bins: ClassVar[tuple[Bin, ...]]
+    extra: ClassVar[str] = ""
+
+    def __init__(self) -> None:
+        self.world = World(self.things, self.bins, self.extra)
+
+    @property
+    def weights(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        """float64 [K], each stage's share of the task, summing to one."""
+        seconds = np.array(self.seconds)
+        return np.asarray(seconds / seconds.sum())
+
+    @abstractmethod
+    def reset(self, rng: np.random.Generator) -> None:
+        """Place things and bins at random and forget the last episode. The arm stands at its start already."""
+
+    @abstractmethod
+    def completion(self) -> Sequence[float]:
+        """How much of each stage is done in the world's present state: K numbers in [0, 1], continuous in the state.
+
+        A stage whose forerunners are undone must tend to 0, so that nothing counts before its time. All ones is
+        success.
+        """
+
+    @abstractmethod
+    def plan(self, expert: Expert) -> Iterator[None]:
+        """How the expert does it: a generator that moves `expert` and yields once for every control step."""
+
+    def status(self) -> Status:
+        """Stage, true progress and success now: the stage is the first that is not complete."""
+        done = np.asarray(self.completion(), dtype=np.float64)
+        stage = int(np.argmax(done < 1)) if np.any(done < 1) else len(done) - 1
+        success = bool(np.all(done >= 1))
+        progress = 1.0 if success else min(float(self.weights @ done), 1 - 1e-6)
+        return Status(stage, progress, success)
+
+
+def load_task(name: str) -> type[Task]:
+    """The class of the task `name`, e.g. "PickPlace".
+
+    Raises:
+        UserError: there is no such task.
+    """
+    known = modules()
+    if name not in known:
+        raise UserError(f"there is no task '{name}'; choose one of {', '.join(known)}")
+    found: type[Task] = getattr(import_module(known[name]), name)
+    return found

@@ -1,0 +1,1 @@
+"""One file a task: its scene, stages, success, true progress and expert."""
