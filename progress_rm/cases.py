@@ -1,0 +1,216 @@
+"""What is measured: a predictor's answers to an episode beside what is true of it, for a model and for two clocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from progress_datasets.errors import UserError
+from progress_datasets.segments import Outcome, StageSegment
+
+if TYPE_CHECKING:
+    from progress_rm.labels import EpisodeLabels
+    from progress_rm.scores import ScoredDataset, ScoredTask
+
+Reference = Literal["truth", "labels"]
+HINDSIGHT, CAUSAL = "clock_hindsight", "clock_causal"
+TRUE_PROGRESS = "progress"
+"""The frame column of the simulator's true progress."""
+
+UNKNOWN_QUALITY = "unspecified"
+"""The quality of episodes whose recorder noted none."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One episode of T frames: the answers of one predictor beside the reference.
+
+    Attributes:
+        task: the instruction.
+        fps: frames per second.
+        progress: float [T], predicted, in [0, 1].
+        stage: int [T], predicted index into the task's stages; None if the predictor has no stages.
+        success: float [T], predicted probability of success.
+        true_progress: float [T], in [0, 1].
+        true_stage: int [T], -1 where there is none.
+        succeeded: whether the episode is a success.
+    """
+
+    task: str
+    fps: float
+    progress: NDArray[np.floating]
+    stage: NDArray[np.int64] | None
+    success: NDArray[np.floating]
+    true_progress: NDArray[np.floating]
+    true_stage: NDArray[np.int64]
+    succeeded: bool
+
+
+@dataclass(frozen=True)
+class EpisodeCases:
+    """One episode as a model and the clocks saw it.
+
+    Attributes:
+        source: number of the scored dataset it comes from.
+        episode: its number in there.
+        quality: how it was demonstrated, as the recorder noted.
+        stages: names of the task's stages.
+        uncertainty: float [T], the model's.
+        model: the model's answers.
+        clocks: by name (`clock_hindsight`, `clock_causal`); the causal one is missing where no length is known.
+    """
+
+    source: int
+    episode: int
+    quality: str
+    stages: tuple[str, ...]
+    uncertainty: NDArray[np.float32]
+    model: Case
+    clocks: Mapping[str, Case]
+
+    def predictor(self, name: str) -> Case | None:
+        """The case of "model" or of a clock; None if there is no such clock."""
+        return self.model if name == "model" else self.clocks.get(name)
+
+
+def choose_reference(scored: Sequence[ScoredDataset]) -> Reference:
+    """ "truth" if every dataset has the true progress, else "labels" for all, so that numbers mean one thing.
+
+    Raises:
+        UserError: a dataset has neither true progress nor stage annotations.
+    """
+    for item in scored:
+        if not item.dataset.has_column(TRUE_PROGRESS) and not item.dataset.has_segments():
+            raise UserError(
+                f"{item.dataset.root}: has neither a '{TRUE_PROGRESS}' column nor stage annotations to measure "
+                "against; add annotations with progress-rm annotate"
+            )
+    return "truth" if all(item.dataset.has_column(TRUE_PROGRESS) for item in scored) else "labels"
+
+
+def collect_cases(
+    scored: Sequence[ScoredDataset], reference: Reference, clock_length_seconds: float | None = None
+) -> list[EpisodeCases]:
+    """All scored episodes, in order.
+
+    Args:
+        scored: datasets and their scores.
+        reference: what counts as true.
+        clock_length_seconds: length of the causal clock for tasks whose scores do not say it.
+
+    Raises:
+        UserError: two models with different stages of a task are mixed, or an episode's reference is damaged.
+    """
+    stages: dict[str, tuple[str, ...]] = {}
+    for item in scored:
+        for name, task in item.scores.tasks.items():
+            if stages.setdefault(name, task.stages) != task.stages:
+                raise UserError(
+                    f"{item.dataset.root}: scored with other stages of '{name}' than before; score with one model"
+                )
+    return [
+        _episode_cases(item, source, episode, reference, clock_length_seconds)
+        for source, item in enumerate(scored)
+        for episode in sorted(item.scores.episodes)
+    ]
+
+
+def hindsight_clock(length: int) -> NDArray[np.float64]:
+    """t/T with the length T of this very episode known: 0 at the first frame, 1 at the last; [T]."""
+    return np.linspace(0, 1, length, dtype=np.float64) if length > 1 else np.ones(1)
+
+
+def causal_clock(length: int, fps: float, mean_length_s: float) -> NDArray[np.float64]:
+    """Seconds since the start over the mean length of a successful training episode, at most 1; [T]."""
+    return np.minimum(np.arange(length) / fps / mean_length_s, 1)
+
+
+def stage_at(progress: NDArray[np.floating], priors: Sequence[float]) -> NDArray[np.int64]:
+    """The stage that is going on at a progress if every stage takes its share of the task; int64 [T]."""
+    ends = np.cumsum(priors)[:-1]
+    return np.searchsorted(ends, progress, side="right").astype(np.int64)
+
+
+def _episode_cases(
+    item: ScoredDataset, source: int, episode: int, reference: Reference, clock_length_seconds: float | None
+) -> EpisodeCases:
+    dataset, answers = item.dataset, item.scores.episodes[episode]
+    task = item.scores.tasks[dataset.task(episode)]
+    info = dataset.info(episode)
+    labels = _labels(item, episode, task) if dataset.has_segments() else None
+    length = dataset.length(episode)
+    if reference == "truth":
+        true_progress = _true_progress(item, episode)
+    else:
+        assert labels is not None  # choose_reference has made sure
+        # The labels of remaining_time run from −1 to 0.
+        true_progress = labels.progress + (1 if item.scores.label_scheme == "remaining_time" else 0)
+    true_stage = np.full(length, -1) if labels is None else labels.stage
+    succeeded = (
+        info["outcome"] == Outcome.SUCCESS if "outcome" in info else bool(true_progress[-1] >= 1 - 1e-6)
+    )
+
+    def case(
+        progress: NDArray[np.floating], stage: NDArray[np.int64] | None, success: NDArray[np.floating]
+    ) -> Case:
+        return Case(
+            dataset.task(episode), dataset.fps, progress, stage, success, true_progress, true_stage, succeeded
+        )
+
+    def clock(progress: NDArray[np.float64]) -> Case:
+        return case(progress, stage_at(progress, task.priors), progress)
+
+    clocks = {HINDSIGHT: clock(hindsight_clock(length))}
+    seconds = task.clock_length_seconds or clock_length_seconds
+    if seconds is not None:
+        clocks[CAUSAL] = clock(causal_clock(length, dataset.fps, seconds))
+    order = {name: k for k, name in enumerate(task.stages)}
+    stage = np.array([order[str(name)] for name in answers.stage], dtype=np.int64)
+    return EpisodeCases(
+        source=source,
+        episode=episode,
+        quality=str(info.get("quality", UNKNOWN_QUALITY)),
+        stages=task.stages,
+        uncertainty=answers.uncertainty,
+        model=case(answers.progress, stage, answers.success),
+        clocks=clocks,
+    )
+
+
+def _true_progress(item: ScoredDataset, episode: int) -> NDArray[np.floating]:
+    values: NDArray[np.floating] = item.dataset.column(TRUE_PROGRESS, episode).reshape(-1)
+    if not ((values >= 0) & (values <= 1)).all():
+        raise UserError(
+            f"{item.dataset.root}, episode {episode}: '{TRUE_PROGRESS}' is NaN or not in [0, 1] at some frame; "
+            "collect the dataset again"
+        )
+    return values
+
+
+def _labels(item: ScoredDataset, episode: int, task: ScoredTask) -> EpisodeLabels:
+    """The labels that the model would have been taught, but that visual change is not looked at."""
+    from progress_rm.labels import active_frames, label_episode
+
+    dataset, length = item.dataset, item.dataset.length(episode)
+    segments: list[StageSegment] = dataset.segments(episode)
+    outcome = dataset.info(episode).get("outcome")
+    state = "observation.state"
+    active = (
+        active_frames(np.asarray(dataset.column(state, episode), dtype=np.float32), None, dataset.fps)
+        if dataset.has_column(state)
+        else None
+    )
+    return label_episode(
+        segments,
+        length,
+        task.stages,
+        np.asarray(task.priors),
+        scheme=item.scores.label_scheme,
+        active=active,
+        change=np.ones(length),
+        outcome=None if outcome is None else Outcome(str(outcome)),
+    )

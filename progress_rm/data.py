@@ -1,0 +1,201 @@
+"""Episodes as models see them: features of every view, state, time stamps and labels, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from progress_datasets.errors import UserError
+from progress_datasets.segments import Outcome, StageSegment
+from progress_rm.labels import EpisodeLabels, active_frames, label_episode, stage_priors
+
+if TYPE_CHECKING:
+    from progress_datasets.episodes import EpisodeDataset
+    from progress_rm.encoders.base import Encoder
+    from progress_rm.models.base import TaskSpec
+
+
+@dataclass(frozen=True)
+class EpisodeFeatures:
+    """One episode of T frames, ready for a model.
+
+    Attributes:
+        task: the instruction.
+        timestamps: float64 [T], seconds from the first frame.
+        features: by view, float16 [T, D]; a view that the episode lacks is not there.
+        state: float32 [T, S], or None.
+        labels: None where the episode is only scored.
+        source: dataset and episode, for messages.
+    """
+
+    task: str
+    timestamps: NDArray[np.float64]
+    features: Mapping[str, NDArray[np.float16]]
+    state: NDArray[np.float32] | None
+    labels: EpisodeLabels | None
+    source: tuple[EpisodeDataset, int]
+
+    def __len__(self) -> int:
+        return len(self.timestamps)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Labelled episodes of all tasks in `tasks`."""
+
+    episodes: Sequence[EpisodeFeatures]
+    tasks: Sequence[TaskSpec]
+
+    def of_task(self, task: int) -> list[EpisodeFeatures]:
+        """The episodes of the task with that index."""
+        return [e for e in self.episodes if e.task == self.tasks[task].instruction]
+
+
+@dataclass(frozen=True)
+class FeatureCache:
+    """Where features are kept: zarr stores in `folder`, one a (dataset, view, encoder)."""
+
+    folder: Path
+    encoder: Encoder | None
+
+    def read(self, dataset: EpisodeDataset, episodes: Sequence[int]) -> list[dict[str, NDArray[np.float16]]]:
+        """Features of those episodes by view, [T, D] each, extracted now where they are not yet kept."""
+        if self.encoder is None:
+            return [{} for _ in episodes]
+        from progress_datasets.features import FeatureStore
+
+        store = FeatureStore(self.folder, dataset, self.encoder.key, self.encoder.dim)
+        if store.missing(episodes=list(episodes)):
+            store.fill(self.encoder.encode, episodes=list(episodes))
+        return [{view: store.read(e, view) for view in dataset.episode_views(e)} for e in episodes]
+
+
+def load_episodes(
+    dataset: EpisodeDataset,
+    cache: FeatureCache,
+    *,
+    tasks: Sequence[TaskSpec] = (),
+    scheme: str | None = None,
+    episodes: Sequence[int] | None = None,
+    use_state: bool = True,
+) -> list[EpisodeFeatures]:
+    """Load episodes with their features, and labels of `scheme` for `tasks` if a scheme is given."""
+    chosen = list(range(dataset.num_episodes)) if episodes is None else list(episodes)
+    features = cache.read(dataset, chosen)
+    by_instruction = {spec.instruction: spec for spec in tasks}
+    loaded = []
+    for episode, views in zip(chosen, features, strict=True):
+        state = None
+        if use_state and dataset.has_column("observation.state"):
+            state = np.asarray(dataset.column("observation.state", episode), dtype=np.float32)
+        labels = None
+        if scheme is not None:
+            labels = _label(dataset, episode, by_instruction[dataset.task(episode)], scheme, state, views)
+        loaded.append(
+            EpisodeFeatures(
+                task=dataset.task(episode),
+                timestamps=np.arange(dataset.length(episode)) / dataset.fps,
+                features=views,
+                state=state,
+                labels=labels,
+                source=(dataset, episode),
+            )
+        )
+    return loaded
+
+
+def learn_tasks(datasets: Sequence[EpisodeDataset], scheme: str) -> list[TaskSpec]:
+    """What the annotations of `datasets` say of their tasks, in order of first appearance."""
+    from progress_rm.models.base import TaskSpec
+
+    members: dict[str, list[tuple[EpisodeDataset, int]]] = {}
+    for dataset in datasets:
+        for episode in range(dataset.num_episodes):
+            members.setdefault(dataset.task(episode), []).append((dataset, episode))
+    specs = []
+    for instruction, episodes in members.items():
+        stages = episodes[0][0].stage_order(instruction)
+        for dataset, _ in episodes:
+            if dataset.stage_order(instruction) != stages:
+                raise UserError(
+                    f"{dataset.root}: the stages of '{instruction}' are not those of {episodes[0][0].root}; "
+                    "give both the same names in the same order"
+                )
+        segments = [dataset.segments(episode) for dataset, episode in episodes]
+        lengths = [dataset.length(episode) for dataset, episode in episodes]
+        seconds = [length / dataset.fps for (dataset, _), length in zip(episodes, lengths, strict=True)]
+        complete = [_complete(s, stages) for s in segments]
+        if not any(complete):
+            raise UserError(
+                f"no demonstration completes '{instruction}'; training needs at least one that does"
+            )
+        specs.append(
+            TaskSpec(
+                instruction=instruction,
+                stages=list(stages),
+                priors=stage_priors(scheme, segments, lengths, stages, _activity(episodes)).tolist(),
+                durations_s=_durations(segments, [dataset.fps for dataset, _ in episodes], stages),
+                length_s=float(np.mean([s for s, c in zip(seconds, complete, strict=True) if c])),
+            )
+        )
+    return specs
+
+
+def visual_change(features: Mapping[str, NDArray[np.float16]]) -> NDArray[np.float32]:
+    """Mean over views of ‖f_t − f_{t−1}‖, float32 [T]; 0 at the first frame."""
+    changes = [
+        np.linalg.norm(np.diff(f.astype(np.float32), axis=0, prepend=f[:1]), axis=1)
+        for f in features.values()
+    ]
+    return np.asarray(np.mean(changes, axis=0), dtype=np.float32)
+
+
+def _label(
+    dataset: EpisodeDataset,
+    episode: int,
+    spec: TaskSpec,
+    scheme: str,
+    state: NDArray[np.float32] | None,
+    views: Mapping[str, NDArray[np.float16]],
+) -> EpisodeLabels:
+    change = visual_change(views) if views else None
+    outcome = dataset.info(episode).get("outcome")
+    return label_episode(
+        dataset.segments(episode),
+        dataset.length(episode),
+        spec.stages,
+        np.asarray(spec.priors),
+        scheme=scheme,
+        active=None if state is None and change is None else active_frames(state, change, dataset.fps),
+        change=None if change is None else change.astype(np.float64),
+        outcome=None if outcome is None else Outcome(str(outcome)),
+    )
+
+
+def _activity(episodes: Sequence[tuple[EpisodeDataset, int]]) -> list[NDArray[np.float64]] | None:
+    """Which frames move, read off the state; None where there is no state."""
+    if not all(dataset.has_column("observation.state") for dataset, _ in episodes):
+        return None
+    return [
+        active_frames(dataset.column("observation.state", e), None, dataset.fps) for dataset, e in episodes
+    ]
+
+
+def _complete(segments: Sequence[StageSegment], stages: Sequence[str]) -> bool:
+    return bool(segments) and segments[-1].name == stages[-1] and segments[-1].outcome == Outcome.SUCCESS
+
+
+def _durations(
+    segments: Sequence[Sequence[StageSegment]], fps: Sequence[float], stages: Sequence[str]
+) -> list[float]:
+    seconds: dict[str, list[float]] = {name: [] for name in stages}
+    for episode, rate in zip(segments, fps, strict=True):
+        for s in episode:
+            if s.outcome == Outcome.SUCCESS:
+                seconds[s.name].append((s.end - s.start) / rate)
+    return [float(np.mean(seconds[name])) for name in stages]

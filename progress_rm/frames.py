@@ -1,0 +1,57 @@
+"""Small raw frames on disk, for encoders that are trained: one decode a view, then random access."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from progress_rm.encoders.small_cnn import resize_frames
+
+if TYPE_CHECKING:
+    from progress_datasets.episodes import EpisodeDataset
+
+
+class FrameCache:
+    """uint8 [T, size, size, 3] arrays, memory-mapped, one a (dataset, episode, view); written whole or not at all."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        self._folder, self._size = folder, size
+        self._open: dict[Path, NDArray[np.uint8]] = {}
+
+    def fill(self, sources: Sequence[tuple[EpisodeDataset, int]], progress: bool = True) -> None:
+        """Decode what is not yet there."""
+        from tqdm import tqdm
+
+        missing = [
+            (dataset, episode, view)
+            for dataset, episode in sources
+            for view in dataset.episode_views(episode)
+            if not self._path(dataset, episode, view).exists()
+        ]
+        for dataset, episode, view in tqdm(
+            missing, desc="decode", unit="view", disable=not progress or not missing
+        ):
+            path = self._path(dataset, episode, view)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            frames = np.stack([resize_frames(f[None], self._size)[0] for f in dataset.frames(episode, view)])
+            part = path.with_suffix(".part")
+            with part.open("wb") as file:
+                np.save(file, frames, allow_pickle=False)
+            part.rename(path)
+
+    def read(self, source: tuple[EpisodeDataset, int], view: str) -> NDArray[np.uint8] | None:
+        """Frames of one episode's view, uint8 [T, size, size, 3]; None where the episode lacks the view."""
+        dataset, episode = source
+        if view not in dataset.episode_views(episode):
+            return None
+        path = self._path(dataset, episode, view)
+        if path not in self._open:
+            self._open[path] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return self._open[path]
+
+    def _path(self, dataset: EpisodeDataset, episode: int, view: str) -> Path:
+        return self._folder / f"frames-{self._size}" / dataset.fingerprint / f"{episode:06d}-{view}.npy"

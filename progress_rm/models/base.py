@@ -1,0 +1,188 @@
+"""What every reward-model family offers on top of LeRobot's `PreTrainedRewardModel`."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from lerobot.configs.rewards import RewardModelConfig
+from lerobot.rewards.pretrained import PreTrainedRewardModel
+from numpy.typing import NDArray
+
+from progress_datasets.errors import UserError
+from progress_rm.encoders.text import embed_instruction
+
+if TYPE_CHECKING:
+    from progress_rm.data import EpisodeFeatures, TrainingData
+    from progress_rm.encoders.base import Encoder
+
+
+@dataclass
+class TaskSpec:
+    """What a trained model knows of a task; K stages in canonical order.
+
+    Attributes:
+        instruction: the instruction as in the training data.
+        stages: K stage names.
+        priors: K stage priors ᾱ_k, positive, summing to one.
+        durations_s: K mean durations of a completed stage, in seconds.
+        length_s: mean duration of a completed episode, in seconds.
+    """
+
+    instruction: str
+    stages: list[str]
+    priors: list[float]
+    durations_s: list[float]
+    length_s: float
+
+
+@dataclass(frozen=True)
+class ProgressEstimate:
+    """A reward model's answer for one moment.
+
+    Attributes:
+        progress: in [0, 1].
+        stage: name of the most probable stage.
+        stage_probs: probability of each stage of the task.
+        uncertainty: standard deviation of `progress`, in [0, 1].
+        success: calibrated probability that the task is complete, in [0, 1].
+    """
+
+    progress: float
+    stage: str
+    stage_probs: Mapping[str, float]
+    uncertainty: float
+    success: float
+
+
+@dataclass(frozen=True)
+class ProgressTrack:
+    """The answers for every frame of an episode of T frames; `stage_probs` is [T, K] in the order of `stages`."""
+
+    stages: Sequence[str]
+    progress: NDArray[np.float32]
+    stage_probs: NDArray[np.float32]
+    uncertainty: NDArray[np.float32]
+    success: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.progress)
+
+    def __getitem__(self, t: int) -> ProgressEstimate:
+        probs = self.stage_probs[t]
+        return ProgressEstimate(
+            progress=float(self.progress[t]),
+            stage=self.stages[int(probs.argmax())],
+            stage_probs={name: float(p) for name, p in zip(self.stages, probs, strict=True)},
+            uncertainty=float(self.uncertainty[t]),
+            success=float(self.success[t]),
+        )
+
+    @property
+    def stage(self) -> NDArray[np.str_]:
+        """Name of the most probable stage at every frame, [T]."""
+        names: NDArray[np.str_] = np.asarray(self.stages)[self.stage_probs.argmax(axis=1)]
+        return names
+
+
+class ProgressStream(Protocol):
+    """A live query: causal, O(1) work a tick."""
+
+    def step(
+        self,
+        frames: Mapping[str, NDArray[np.uint8]],
+        state: NDArray[np.float32] | None = None,
+        timestamp: float | None = None,
+    ) -> ProgressEstimate:
+        """Advance by one tick.
+
+        Args:
+            frames: by view name, RGB uint8 [H, W, 3]; views may be missing.
+            state: float [S], or None where there is none.
+            timestamp: seconds, increasing; by default one frame period of the training data after the last tick.
+        """
+        ...
+
+
+@dataclass
+class ProgressModelConfig(RewardModelConfig):
+    """Options that every family shares."""
+
+    tasks: list[TaskSpec] = field(default_factory=list)
+    """What the model knows of its tasks; filled by training."""
+    label_scheme: str = "duration_prior"
+    """How stage annotations become progress: duration_prior, equal_budget, visual_change, remaining_time or clock."""
+    fps: float = 0.0
+    """Frames per second of the training data; filled by training, to be given to lerobot-train."""
+
+    device: str | None = None
+    """Where to run; by default a GPU if there is one."""
+
+    def __post_init__(self) -> None:
+        if not self.device:
+            import torch
+
+            found = torch.accelerator.current_accelerator(check_available=True)
+            self.device = "cpu" if found is None else found.type
+        super().__post_init__()
+
+
+class ProgressRewardModel(PreTrainedRewardModel):
+    """A reward model that knows how to be trained, how to score an episode and how to follow one live.
+
+    Subclasses follow LeRobot's naming (`configuration_x.py`, `modeling_x.py`, `processor_x.py`), so that saving,
+    loading and `lerobot-train` find them.
+    """
+
+    config: Any
+    config_class: Any = ProgressModelConfig
+    name: Any = "progress"
+
+    @abstractmethod
+    def encoder(self) -> Encoder | None:
+        """The image encoder whose features the model reads, or None if it looks at no image."""
+
+    @abstractmethod
+    def learn_statistics(self, data: TrainingData) -> None:
+        """Take from the training episodes what is counted, not optimised (normalisation, durations, memory)."""
+
+    @abstractmethod
+    def sample(self, data: TrainingData, rng: np.random.Generator, size: int) -> dict[str, Any]:
+        """Draw a training batch for `forward`."""
+
+    @abstractmethod
+    def calibrate(self, validation: Sequence[EpisodeFeatures]) -> None:
+        """Fit what turns raw answers into calibrated ones on held-out episodes."""
+
+    @abstractmethod
+    def track(self, episode: EpisodeFeatures) -> ProgressTrack:
+        """The causal answer for every frame of an episode."""
+
+    @abstractmethod
+    def stream(self, task: str | None = None) -> ProgressStream:
+        """Start a live query for the task with this instruction (the only task, if None and there is one)."""
+
+
+def find_task(tasks: Sequence[TaskSpec], instruction: str | None) -> int:
+    """Index of the task that an instruction asks for.
+
+    A model of one task is asked for that one, whatever the words. Among several, the one whose instruction shares
+    most words and word parts with the given one is meant.
+
+    Raises:
+        UserError: there are several tasks and no instruction, or one that resembles none of theirs.
+    """
+    if len(tasks) == 1:
+        return 0
+    known = "; ".join(f"'{task.instruction}'" for task in tasks)
+    if instruction is None:
+        raise UserError(f"this model knows several tasks, so say which: {known}")
+    given = embed_instruction(instruction)
+    likeness = [float(given @ embed_instruction(task.instruction)) for task in tasks]
+    best = int(np.argmax(likeness))
+    if likeness[best] < 0.3:
+        raise UserError(f"the instruction '{instruction}' resembles none that this model knows: {known}")
+    return best

@@ -1,0 +1,20 @@
+"""Options of `clock`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lerobot.configs.rewards import RewardModelConfig
+
+from progress_rm.models.base import ProgressModelConfig
+
+
+@RewardModelConfig.register_subclass("clock")
+@dataclass
+class ClockConfig(ProgressModelConfig):
+    """Time as progress: the baseline that everything must beat."""
+
+    label_scheme: str = "clock"
+    """Only stage names and priors are taken from the labels."""
+    hindsight: bool = False
+    """Know each episode's length beforehand (t/T); otherwise time over the mean training length, which is causal."""

@@ -1,0 +1,88 @@
+"""A live query of `multiview_sarm`."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from progress_datasets.errors import UserError
+from progress_rm.models.base import ProgressEstimate
+
+if TYPE_CHECKING:
+    from progress_rm.models.multiview_sarm.modeling_multiview_sarm import MultiviewSarmRewardModel
+
+
+class MultiviewSarmStream:
+    """Keeps the first frame, the window's span of frame tokens, and the filter's belief: O(1) work a tick."""
+
+    def __init__(self, model: MultiviewSarmRewardModel, task: int) -> None:
+        model.eval()
+        self._model, self._task = model, task
+        self._filter = model.answers.start(task)
+        self._period = 1 / model.config.fps
+        self._first: Tensor | None = None
+        self._recent: deque[tuple[float, Tensor]] = deque()
+
+    @torch.no_grad()
+    def step(
+        self,
+        frames: Mapping[str, NDArray[np.uint8]],
+        state: NDArray[np.float32] | None = None,
+        timestamp: float | None = None,
+    ) -> ProgressEstimate:
+        """Advance by one tick; see `ProgressStream.step`.
+
+        Raises:
+            UserError: there is no frame, a frame is not RGB uint8 [H, W, 3], the state has another length than in
+                training or is not finite, or time does not advance.
+        """
+        views = sorted(frames)
+        self._check(frames, state)
+        last = self._recent[-1][0] if self._recent else None
+        now = timestamp if timestamp is not None else (0.0 if last is None else last + self._period)
+        if last is not None and now <= last:
+            raise UserError(f"time stamp {now} does not come after {last}; ticks come in order of time")
+        encoder = self._model.encoder()
+        assert encoder is not None
+        features = np.stack([encoder.encode(frames[v][None]) for v in views], axis=1).astype(np.float16)
+        row = None if state is None else np.asarray(state, dtype=np.float32)[None]
+        token = self._model.frame_tokens(features, views, row)[0]
+        if self._first is None:
+            self._first = token
+        self._recent.append((now, token))
+        horizon = now - self._model.windows.span_s - 1.0
+        while len(self._recent) > 1 and self._recent[1][0] < horizon:
+            self._recent.popleft()
+        times = np.array([t for t, _ in self._recent])
+        indices, mask = self._model.windows.indices(times, np.array([len(times) - 1]))
+        tokens = torch.stack([self._first, *(self._recent[i][1] for i in indices[0, 1:])])
+        seen = {view: features[:, i] for i, view in enumerate(views)}
+        evidence = self._model.read_windows(tokens[None], torch.from_numpy(mask), self._task, seen)
+        dt = 0.0 if last is None else now - last
+        self._filter, estimate = self._model.answers.step(self._task, self._filter, evidence, dt)
+        return estimate
+
+    def _check(self, frames: Mapping[str, NDArray[np.uint8]], state: NDArray[np.float32] | None) -> None:
+        if not frames:
+            raise UserError(
+                f"a tick needs at least one view; this model was trained on {', '.join(self._model.config.views)}"
+            )
+        for view, frame in frames.items():
+            if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+                raise UserError(
+                    f"view '{view}' is {frame.dtype} {frame.shape}; give RGB uint8 of shape (height, width, 3)"
+                )
+        if state is not None:
+            expected = self._model.config.state_dim
+            if expected and np.shape(state) != (expected,):
+                raise UserError(
+                    f"the state has shape {np.shape(state)}; this model was trained on ({expected},)"
+                )
+            if not np.isfinite(state).all():
+                raise UserError("the state is not finite; leave it out (state=None) where it is not known")

@@ -1,0 +1,173 @@
+"""`progress-rm train`: from labelled episodes to a progress reward model."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from progress_datasets.errors import UserError
+from progress_rm.cache import cache_folder
+from progress_rm.dataset_options import DatasetOptions
+from progress_rm.models import MultiviewSarmConfig
+from progress_rm.models.base import ProgressModelConfig
+
+if TYPE_CHECKING:
+    from progress_datasets.episodes import EpisodeDataset
+    from progress_rm.data import EpisodeFeatures
+    from progress_rm.models.base import ProgressRewardModel
+
+
+@dataclass
+class Config:
+    """Train a progress reward model on annotated demonstrations; the same command again goes on after a kill."""
+
+    dataset: DatasetOptions = field(default_factory=DatasetOptions)
+    """The demonstrations: one LeRobotDataset or several, of one task or several."""
+    model: ProgressModelConfig = field(default_factory=MultiviewSarmConfig)
+    """The reward-model family and its options."""
+    output_dir: str = ""
+    """Where the model goes; its folder `best` is what the other verbs load."""
+    steps: int = 1500
+    """Gradient steps of the heads, on cached features."""
+    encoder_steps: int = 1500
+    """Gradient steps of an encoder that is trained (small_cnn), on single frames, before those."""
+    batch_size: int = 256
+    """Windows a step and process."""
+    encoder_batch_size: int = 96
+    """Frames (with all their views) a step and process while the encoder is trained."""
+    copies: int = -1
+    """Augmented copies of every episode for a frozen encoder; -1: sixteen where a task has fewer than five episodes."""
+    validation: float = 0.15
+    """Share of each task's episodes that training does not see and that chooses the checkpoint."""
+    validate_every: int = 250
+    """Steps between validations; a checkpoint to resume from is written at each."""
+    mixed_precision: str = "auto"
+    """no, fp16 or bf16; auto: bf16 where the GPU, or the CPU's matrix unit, multiplies it faster."""
+    seed: int = 0
+    """Seed of everything drawn."""
+    cache_dir: str = ""
+    """Where extracted features are kept; by default the user's cache folder."""
+
+
+def run(config: Config) -> dict[str, Any]:
+    """Train, calibrate, save; prints and returns a summary.
+
+    Raises:
+        UserError: options or annotations are not in order, or `output_dir` holds a finished training or another one.
+    """
+    from progress_datasets.episodes import EpisodeDataset
+    from progress_rm.checkpoints import claim_output
+    from progress_rm.data import learn_tasks
+    from progress_rm.models.registry import make_model
+
+    start = time.monotonic()
+    if not config.output_dir:
+        raise UserError("--output_dir is missing; say where the model should go")
+    datasets = [EpisodeDataset(root) for root in config.dataset.roots()]
+    output = claim_output(config, Path(config.output_dir))
+    config.model.fps = _common_fps(datasets)
+    config.model.tasks = learn_tasks(datasets, config.model.label_scheme)
+    if isinstance(config.model, MultiviewSarmConfig):
+        config.model.views = _views(datasets)
+        config.model.state_dim = _state_dim(datasets) if config.model.use_state else 0
+        if config.model.exemplars < 0:
+            config.model.exemplars = 6000 if few_demonstrations(datasets) else 0
+    import torch
+
+    torch.manual_seed(config.seed)
+    model = make_model(config.model)
+    training, validation = split(datasets, config.validation, config.seed)
+    if not validation:
+        print(
+            "no validation: fewer than five episodes a task, so the last checkpoint is taken "
+            "and calibrated on training data"
+        )
+    summary = _fit(config, model, output, training, validation)
+    summary |= {"seconds": round(time.monotonic() - start, 1), "model": str(output / "best")}
+    (output / "training.json").write_text(json.dumps(summary, indent=2))
+    print(json.dumps(summary))
+    return summary
+
+
+Source = tuple["EpisodeDataset", int]
+
+
+def split(datasets: Sequence[EpisodeDataset], share: float, seed: int) -> tuple[list[Source], list[Source]]:
+    """Training and validation episodes; each task with five episodes or more gives `share` of them, at least one."""
+    by_task: dict[str, list[Source]] = {}
+    for dataset in datasets:
+        for episode in range(dataset.num_episodes):
+            by_task.setdefault(dataset.task(episode), []).append((dataset, episode))
+    training: list[Source] = []
+    validation: list[Source] = []
+    for members in by_task.values():
+        count = max(1, round(share * len(members))) if len(members) >= 5 and share > 0 else 0
+        order = np.random.default_rng(seed).permutation(len(members))
+        validation += [members[i] for i in sorted(order[:count])]
+        training += [members[i] for i in sorted(order[count:])]
+    return training, validation
+
+
+def _fit(
+    config: Config, model: ProgressRewardModel, output: Path, training: list[Source], validation: list[Source]
+) -> dict[str, Any]:
+    from progress_rm.checkpoints import save_model
+    from progress_rm.data import FeatureCache, TrainingData
+    from progress_rm.trainer import Trainer, load_sources, with_copies
+
+    cache = cache_folder(config.cache_dir)
+    trainer = Trainer(config, model, output)
+    if trainer.encoder_is_trained:
+        trainer.train_encoder(
+            TrainingData(load_sources(training, FeatureCache(cache, None), config.model), config.model.tasks),
+            cache,
+        )
+    features = FeatureCache(cache, model.encoder())
+    episodes = load_sources(training, features, config.model)
+    held_out: list[EpisodeFeatures] = load_sources(validation, features, config.model)
+    data = TrainingData(with_copies(episodes, config, model, cache), config.model.tasks)
+    model.learn_statistics(data)
+    best = trainer.train_heads(data, held_out)
+    model.calibrate(held_out or episodes)
+    save_model(model, output / "best")
+    return {"validation_mse": best, "episodes": len(training), "validation_episodes": len(validation)}
+
+
+def few_demonstrations(datasets: Sequence[EpisodeDataset]) -> bool:
+    """Whether some task has fewer than five episodes."""
+    counts = Counter(dataset.task(e) for dataset in datasets for e in range(dataset.num_episodes))
+    return min(counts.values()) < 5
+
+
+def _common_fps(datasets: Sequence[EpisodeDataset]) -> float:
+    rates = {dataset.fps: dataset.root for dataset in datasets}
+    if len(rates) > 1:
+        (a, where_a), (b, where_b), *_ = rates.items()
+        raise UserError(
+            f"{where_a} has {a} frames a second and {where_b} has {b}; train on datasets of one rate"
+        )
+    return next(iter(rates))
+
+
+def _views(datasets: Sequence[EpisodeDataset]) -> list[str]:
+    return sorted({view for dataset in datasets for view in dataset.views})
+
+
+def _state_dim(datasets: Sequence[EpisodeDataset]) -> int:
+    dims = {
+        dataset.root: int(dataset.column("observation.state", 0).shape[1])
+        for dataset in datasets
+        if dataset.has_column("observation.state")
+    }
+    if len(set(dims.values())) > 1:
+        raise UserError(
+            f"the states differ in length ({dims}); train on one robot or pass --model.use_state=false"
+        )
+    return next(iter(dims.values()), 0)

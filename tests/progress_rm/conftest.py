@@ -1,0 +1,120 @@
+"""Toy episodes: a square slides in one view, then another one rises in the other; each view sees half of the task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from progress_datasets.episodes import EpisodeDataset
+from progress_datasets.segments import Outcome, StageSegment
+from progress_datasets.write import EpisodeData, write_dataset
+
+FPS = 10
+MakeToy = Callable[..., EpisodeDataset]
+
+
+def toy_episode(
+    seed: int, task: str = "slide and lift", state: bool = True, failing: bool = False
+) -> EpisodeData:
+    """20 to 40 frames of 32×32 in the views left and right; stages slide and lift, of random speeds."""
+    rng = np.random.default_rng(seed)
+    first, second = rng.integers(10, 20, 2)
+    x = np.concatenate([np.linspace(0, 1, first, endpoint=False), np.ones(second)])
+    y = np.concatenate([np.zeros(first), np.linspace(0, 1, second)])
+    outcomes = [Outcome.SUCCESS, Outcome.SUCCESS]
+    if failing:
+        x, y, outcomes = x[: first + 3], y[: first + 3], [Outcome.SUCCESS, Outcome.PARTIAL]
+    length = len(x)
+    colour = 0 if task == "slide and lift" else 2
+    frames = {view: np.full((length, 32, 32, 3), 40, np.uint8) for view in ("left", "right")}
+    for t in range(length):
+        left, top = int(x[t] * 24), int((1 - y[t]) * 24)
+        frames["left"][t, 12:20, left : left + 8, colour] = 250
+        frames["right"][t, top : top + 8, 12:20, colour] = 250
+    for pixels in frames.values():
+        pixels += rng.integers(0, 12, pixels.shape, dtype=np.uint8)
+    half = np.arange(length) < first
+    return EpisodeData(
+        task=task,
+        frames=frames,
+        state=np.stack([x + y, rng.normal(size=length)], 1).astype(np.float32) if state else None,
+        action=np.zeros((length, 2), np.float32) if state else None,
+        extra={"progress": ((x + y) / 2).astype(np.float32)},
+        segments=[
+            StageSegment("slide", 0, int(half.sum()), outcomes[0]),
+            StageSegment("lift", int(half.sum()), length, outcomes[1]),
+        ],
+        info={"quality": "failing" if failing else "expert", "outcome": "partial" if failing else "success"},
+    )
+
+
+@pytest.fixture(scope="session")
+def make_toy() -> Iterator[MakeToy]:
+    """make_toy(root, episodes=…, task=…, state=…, video=…, seed=…) → EpisodeDataset."""
+
+    def make(
+        root: Path,
+        episodes: int = 8,
+        *,
+        task: str = "slide and lift",
+        state: bool = True,
+        video: bool = False,
+        seed: int = 0,
+    ) -> EpisodeDataset:
+        data = [toy_episode(seed + i, task, state, failing=i % 4 == 3) for i in range(episodes)]
+        return write_dataset(root, FPS, data, video=video, stage_order=["slide", "lift"])
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def toy(make_toy: MakeToy, tmp_path_factory: pytest.TempPathFactory) -> EpisodeDataset:
+    """Eight toy episodes of one task, the fourth and the eighth unfinished."""
+    return make_toy(tmp_path_factory.mktemp("toy") / "data")
+
+
+TINY = [
+    "--model.image_size=32",
+    "--model.encoder_dim=16",
+    "--model.hidden=32",
+    "--model.layers=1",
+    "--model.window=3",
+    "--steps=24",
+    "--encoder_steps=24",
+    "--batch_size=16",
+    "--encoder_batch_size=8",
+    "--validate_every=12",
+]
+"""Options that make training take a second."""
+
+
+@pytest.fixture(scope="session")
+def tiny() -> list[str]:
+    """Options that make training take a second."""
+    return list(TINY)
+
+
+@pytest.fixture(scope="session")
+def two_tasks(make_toy: MakeToy, tmp_path_factory: pytest.TempPathFactory) -> list[EpisodeDataset]:
+    """Six toy episodes of each of two tasks."""
+    root = tmp_path_factory.mktemp("tasks")
+    return [
+        make_toy(root / "red", 6),
+        make_toy(root / "blue", 6, task="push the blue one along and up", seed=50),
+    ]
+
+
+@pytest.fixture(scope="session")
+def trained(two_tasks: list[EpisodeDataset], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Output folder of a tiny `multiview_sarm` with `small_cnn`, trained on two tasks."""
+    from progress_rm.cli import call
+
+    output = tmp_path_factory.mktemp("trained") / "run"
+    roots = ",".join(str(dataset.root) for dataset in two_tasks)
+    call(
+        "train", [f"--dataset.root=[{roots}]", f"--output_dir={output}", f"--cache_dir={output}-cache", *TINY]
+    )
+    return output

@@ -1,0 +1,57 @@
+"""`lerobot-train` finds, trains and saves our reward model."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import progress_rm
+from progress_datasets.episodes import EpisodeDataset
+from progress_rm.data import FeatureCache, load_episodes
+
+
+def lerobot_train(dataset: EpisodeDataset, output: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [
+        str(Path(sys.executable).parent / "lerobot-train"),
+        "--reward_model.discover_packages_path=progress_rm",
+        "--reward_model.type=multiview_sarm",
+        "--reward_model.device=cpu",
+        "--reward_model.push_to_hub=false",
+        "--reward_model.image_size=32",
+        "--reward_model.hidden=32",
+        "--reward_model.window=3",
+        "--dataset.repo_id=local/toy",
+        f"--dataset.root={dataset.root}",
+        "--dataset.video_backend=pyav",
+        f"--output_dir={output}",
+        "--steps=3",
+        "--batch_size=4",
+        "--num_workers=0",
+        "--log_freq=1",
+        "--save_freq=3",
+        "--wandb.enable=false",
+        *options,
+    ]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+
+
+def test_trains_some_steps_and_leaves_a_model_of_ours(toy: EpisodeDataset, tmp_path: Path) -> None:
+    done = lerobot_train(toy, tmp_path / "run", "--reward_model.fps=10")
+    assert done.returncode == 0, done.stderr[-3000:]
+    folder = tmp_path / "run" / "checkpoints" / "last" / "pretrained_model"
+    config = json.loads((folder / "config.json").read_text())
+    assert config["type"] == "multiview_sarm"
+    assert config["tasks"][0]["stages"] == ["slide", "lift"]
+    assert config["state_dim"] == 2
+    model = progress_rm.load_model(folder)
+    episode = load_episodes(toy, FeatureCache(tmp_path / "cache", model.encoder()), episodes=[0])[0]
+    assert len(model.track(episode)) == toy.length(0)
+
+
+def test_a_wrong_rate_is_refused_with_the_remedy(toy: EpisodeDataset, tmp_path: Path) -> None:
+    done = lerobot_train(toy, tmp_path / "run", "--reward_model.fps=30")
+    assert done.returncode != 0
+    assert "pass --reward_model.fps=10" in done.stderr

@@ -1,0 +1,191 @@
+"""`multiview_sarm`: causal to the bit, the same live as offline, indifferent to the order and absence of views."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import progress_rm
+from progress_datasets.episodes import EpisodeDataset
+from progress_datasets.errors import UserError
+from progress_rm.data import EpisodeFeatures, FeatureCache, load_episodes
+from progress_rm.models.base import ProgressTrack, find_task
+from progress_rm.models.multiview_sarm.modeling_multiview_sarm import (
+    MultiviewSarmRewardModel,
+    losses,
+    soft_bins,
+)
+
+
+@pytest.fixture(scope="module")
+def model(trained: Path) -> MultiviewSarmRewardModel:
+    loaded = progress_rm.load_model(trained)
+    assert isinstance(loaded, MultiviewSarmRewardModel)
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def episode(
+    model: MultiviewSarmRewardModel, two_tasks: list[EpisodeDataset], tmp_path_factory: pytest.TempPathFactory
+) -> EpisodeFeatures:
+    cache = FeatureCache(tmp_path_factory.mktemp("cache"), model.encoder())
+    return load_episodes(two_tasks[0], cache, episodes=[1])[0]
+
+
+def same(a: ProgressTrack, b: ProgressTrack, upto: int) -> bool:
+    fields = ("progress", "stage_probs", "uncertainty", "success")
+    return all(np.array_equal(getattr(a, f)[:upto], getattr(b, f)[:upto]) for f in fields)
+
+
+@pytest.mark.parametrize("use_filter", [True, False])
+def test_the_future_changes_nothing(
+    model: MultiviewSarmRewardModel, episode: EpisodeFeatures, use_filter: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    model.config.use_filter = use_filter
+    try:
+        before = model.track(episode)
+        for t in (0, 4, len(episode) - 2):
+            features = {view: f.copy() for view, f in episode.features.items()}
+            assert episode.state is not None
+            state = episode.state.copy()
+            for f in features.values():
+                f[t + 1 :] = rng.normal(size=f[t + 1 :].shape)
+            state[t + 1 :] = rng.normal(size=state[t + 1 :].shape)
+            after = model.track(replace(episode, features=features, state=state))
+            assert same(before, after, t + 1)
+            assert not same(before, after, len(episode))
+    finally:
+        model.config.use_filter = True
+
+
+def test_live_equals_offline(
+    model: MultiviewSarmRewardModel, episode: EpisodeFeatures, two_tasks: list[EpisodeDataset]
+) -> None:
+    dataset = two_tasks[0]
+    offline = model.track(episode)
+    frames = {view: list(dataset.frames(1, view)) for view in dataset.views}
+    for stamped in (True, False):
+        stream = model.stream(task=dataset.task(1))
+        for t in range(len(episode)):
+            assert episode.state is not None
+            live = stream.step(
+                {view: frames[view][t] for view in frames},
+                episode.state[t],
+                t / dataset.fps if stamped else None,
+            )
+            assert live.progress == pytest.approx(offline.progress[t], abs=1e-4)
+            assert live.uncertainty == pytest.approx(offline.uncertainty[t], abs=1e-4)
+            assert live.success == pytest.approx(offline.success[t], abs=1e-4)
+            assert list(live.stage_probs.values()) == pytest.approx(offline.stage_probs[t], abs=1e-4)
+            assert live.stage == offline.stage[t]
+
+
+def test_views_are_a_set(model: MultiviewSarmRewardModel, episode: EpisodeFeatures) -> None:
+    views = list(episode.features)
+    assert len(views) == 2
+    stacked = np.stack([episode.features[v][:5] for v in views], 1)
+    with torch.no_grad():
+        forth = model.frame_tokens(stacked, views, None)
+        back = model.frame_tokens(stacked[:, ::-1], views[::-1], None)
+    torch.testing.assert_close(forth, back, atol=1e-5, rtol=1e-4)
+
+
+def test_views_may_be_missing_or_new(model: MultiviewSarmRewardModel, episode: EpisodeFeatures) -> None:
+    one = model.track(replace(episode, features={"left": episode.features["left"]}))
+    renamed = model.track(replace(episode, features={"never seen": episode.features["left"]}))
+    three = model.track(replace(episode, features={**episode.features, "third": episode.features["left"]}))
+    for track in (one, renamed, three):
+        assert np.isfinite(track.progress).all()
+        assert ((track.progress >= 0) & (track.progress <= 1)).all()
+    with pytest.raises(UserError, match="left, right"):
+        model.track(replace(episode, features={}))
+
+
+def test_state_is_optional(model: MultiviewSarmRewardModel, episode: EpisodeFeatures) -> None:
+    assert np.isfinite(model.track(replace(episode, state=None)).progress).all()
+
+
+def test_estimates_are_in_range(model: MultiviewSarmRewardModel, episode: EpisodeFeatures) -> None:
+    track = model.track(episode)
+    for values in (track.progress, track.uncertainty, track.success):
+        assert values.dtype == np.float32
+        assert ((values >= 0) & (values <= 1)).all()
+    np.testing.assert_allclose(track.stage_probs.sum(1), 1, atol=1e-5)
+    assert set(track.stage) <= {"slide", "lift"}
+
+
+def test_stream_refuses_what_it_cannot_use(model: MultiviewSarmRewardModel) -> None:
+    stream = model.stream(task="slide and lift")
+    good = np.zeros((32, 32, 3), np.uint8)
+    with pytest.raises(UserError, match="at least one view"):
+        stream.step({})
+    with pytest.raises(UserError, match="RGB uint8"):
+        stream.step({"left": good.astype(np.float32)})  # type: ignore[dict-item]
+    with pytest.raises(UserError, match="not finite"):
+        stream.step({"left": good}, np.array([np.nan, 0], np.float32))
+    with pytest.raises(UserError, match=r"trained on \(2,\)"):
+        stream.step({"left": good}, np.zeros(5, np.float32))
+    stream.step({"left": good}, timestamp=1.0)
+    with pytest.raises(UserError, match="does not come after"):
+        stream.step({"left": good}, timestamp=1.0)
+
+
+def test_instructions_choose_the_task(model: MultiviewSarmRewardModel) -> None:
+    tasks = model.config.tasks
+    assert [find_task(tasks, task.instruction) for task in tasks] == [0, 1]
+    assert find_task(tasks, "please push the blue one") == 1
+    with pytest.raises(UserError, match="several tasks"):
+        find_task(tasks, None)
+    with pytest.raises(UserError, match="resembles none"):
+        find_task(tasks, "zzz qqq")
+    assert find_task(tasks[:1], None) == 0
+
+
+def test_windows_of_lerobot_are_answered(model: MultiviewSarmRewardModel, episode: EpisodeFeatures) -> None:
+    batch = {
+        "observation.images.left": torch.rand(2, 3, 32, 32),
+        "observation.images.right": torch.rand(2, 3, 32, 32),
+        "observation.state": torch.zeros(2, 2),
+        "task": ["slide and lift", "push the blue one along and up"],
+    }
+    rewards = model.compute_reward(batch)
+    assert rewards.shape == (2,)
+    assert ((rewards >= 0) & (rewards <= 1)).all()
+    assert model.predict(batch)[0].stage in ("slide", "lift")
+
+
+def test_soft_bins_keep_the_mean() -> None:
+    position = torch.linspace(0.05, 0.95, 19)
+    weights = soft_bins(position, 10)
+    torch.testing.assert_close(weights.sum(1), torch.ones(19))
+    centres = (torch.arange(10) + 0.5) / 10
+    torch.testing.assert_close(weights @ centres, position)
+
+
+def test_unknown_targets_teach_nothing(model: MultiviewSarmRewardModel) -> None:
+    from progress_rm.models.multiview_sarm.network import Evidence
+
+    stages = len(model.stage_of_task)
+    evidence = Evidence(
+        torch.zeros(2, stages, requires_grad=True),
+        torch.zeros(2, stages, 12, requires_grad=True),
+        torch.zeros(2),
+        torch.zeros(2),
+    )
+    batch = {
+        "instruction": torch.tensor([0, 0]),
+        "stage": torch.tensor([-1, 0]),
+        "within": torch.tensor([float("nan"), float("nan")]),
+        "done": torch.tensor([False, False]),
+        "match": torch.tensor([True, False]),
+    }
+    loss, parts = losses(evidence, batch, model.stage_of_task)
+    loss.backward()
+    assert parts["stage"] == 0
+    assert parts["within"] == 0
+    assert evidence.stage.grad is None or not evidence.stage.grad.any()

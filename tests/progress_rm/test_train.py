@@ -1,0 +1,216 @@
+"""Training: what it leaves behind, what it refuses, and that a kill costs nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import progress_rm
+from progress_datasets.episodes import EpisodeDataset
+from progress_datasets.errors import UserError
+from progress_rm.cli import call
+from progress_rm.data import FeatureCache, load_episodes
+from progress_rm.models.base import ProgressModelConfig
+from progress_rm.train import split
+from progress_rm.trainer import schedule
+from progress_rm.windows import WindowSampler
+
+
+def train(dataset: EpisodeDataset | str, output: Path, *options: str) -> None:
+    root = dataset if isinstance(dataset, str) else dataset.root
+    call(
+        "train", [f"--dataset.root={root}", f"--output_dir={output}", f"--cache_dir={output}-cache", *options]
+    )
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def test_leaves_a_model_that_lerobot_loads(trained: Path) -> None:
+    from lerobot.configs.rewards import RewardModelConfig
+    from lerobot.rewards.factory import get_reward_model_class
+
+    assert {"config.json", "model.safetensors"} <= {p.name for p in (trained / "best").iterdir()}
+    config = RewardModelConfig.from_pretrained(trained / "best")
+    model = get_reward_model_class(config.type).from_pretrained(trained / "best", config=config)
+    assert model.name == "multiview_sarm"
+    summary = json.loads((trained / "training.json").read_text())
+    assert summary["validation_episodes"] == 2
+    assert list((trained / "logs").glob("events*"))
+    assert not list(trained.rglob("*.pkl")) + list(trained.rglob("*.pt"))
+
+
+def test_save_and_load_answer_alike(trained: Path, two_tasks: list[EpisodeDataset], tmp_path: Path) -> None:
+    model = progress_rm.load_model(trained)
+    episode = load_episodes(two_tasks[0], FeatureCache(tmp_path / "cache", model.encoder()), episodes=[0])[0]
+    before = model.track(episode).progress
+    model.save_pretrained(tmp_path / "copy")
+    np.testing.assert_array_equal(progress_rm.load_model(tmp_path / "copy").track(episode).progress, before)
+
+
+def test_a_finished_training_is_not_overwritten(trained: Path, two_tasks: list[EpisodeDataset]) -> None:
+    with pytest.raises(UserError, match="finished training"):
+        train(two_tasks[0], trained)
+
+
+def test_other_options_are_not_mixed_in(toy: EpisodeDataset, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "options.json").write_text("{}")
+    with pytest.raises(UserError, match="other options"):
+        train(toy, folder)
+    (folder / "options.json").rename(folder / "notes.txt")
+    with pytest.raises(UserError, match="holds no training"):
+        train(toy, folder)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--dataset.root=nowhere", "--output_dir=x"], "nowhere"),
+        (["--output_dir=x"], "--dataset.root is missing"),
+        (["--dataset.root=nowhere"], "--output_dir is missing"),
+    ],
+)
+def test_mistakes_are_one_line(options: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        call("train", options)
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_encoder_and_scheme(toy: EpisodeDataset, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="did you mean 'classical'"):
+        train(toy, tmp_path / "a", "--model.encoder=clasical")
+    with pytest.raises(UserError, match="duration_prior"):
+        train(toy, tmp_path / "b", "--model.label_scheme=duration_prio")
+
+
+def test_killed_and_resumed_is_as_if_never_killed(
+    trained: Path, two_tasks: list[EpisodeDataset], tiny: list[str], tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+    roots = ",".join(str(dataset.root) for dataset in two_tasks)
+    command = [
+        sys.executable,
+        "-m",
+        "progress_rm.cli",
+        "train",
+        f"--dataset.root=[{roots}]",
+        f"--output_dir={output}",
+    ]
+    command += [f"--cache_dir={tmp_path}/cache", *tiny]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    while not (output / "heads" / "progress.json").exists():
+        assert process.poll() is None
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (output / "training.json").exists()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    straight, resumed = weights(trained / "best"), weights(output / "best")
+    assert straight.keys() == resumed.keys()
+    for name, tensor in straight.items():
+        torch.testing.assert_close(resumed[name], tensor, rtol=0, atol=0, msg=name)
+
+
+def test_one_demonstration_gets_copies_and_no_validation(
+    make_toy, tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = make_toy(tmp_path / "one", 1, state=False)
+    train(dataset, tmp_path / "run", "--model.encoder=classical", "--copies=2", *tiny)
+    assert "no validation" in capsys.readouterr().out
+    model = progress_rm.load_model(tmp_path / "run")
+    assert model.config.state_dim == 0
+    episode = load_episodes(dataset, FeatureCache(tmp_path / "cache", model.encoder()), episodes=[0])[0]
+    assert np.isfinite(model.track(episode).progress).all()
+
+
+def test_the_clock_is_trained_by_counting(toy: EpisodeDataset, tmp_path: Path) -> None:
+    train(toy, tmp_path / "run", "--model.type=clock")
+    model = progress_rm.load_model(tmp_path / "run")
+    episode = load_episodes(toy, FeatureCache(tmp_path, None), episodes=[0])[0]
+    track = model.track(episode)
+    length = model.config.tasks[0].length_s
+    np.testing.assert_allclose(track.progress, np.clip(episode.timestamps / length, 0, 1), atol=1e-6)
+    stream = model.stream()
+    live = [stream.step({}, timestamp=t).progress for t in episode.timestamps]
+    np.testing.assert_allclose(live, track.progress, atol=1e-6)
+
+
+def test_learns_the_toy_task(make_toy, tmp_path: Path) -> None:
+    train(
+        make_toy(tmp_path / "train", 12),
+        tmp_path / "run",
+        "--model.encoder=classical",
+        "--model.hidden=32",
+        "--model.layers=1",
+        "--steps=150",
+        "--batch_size=64",
+        "--validate_every=50",
+    )
+    model = progress_rm.load_model(tmp_path / "run")
+    test = make_toy(tmp_path / "test", 8, seed=100)
+    episodes = load_episodes(test, FeatureCache(tmp_path / "cache", model.encoder()))
+    truth = [test.column("progress", e).ravel() for e in range(8)]
+    error = np.mean(
+        [np.mean((model.track(e).progress - t) ** 2) for e, t in zip(episodes, truth, strict=True)]
+    )
+    clock = np.mean([np.mean((np.linspace(0, 1, len(t)) - t) ** 2) for t in truth])
+    assert error < 0.25 * clock
+
+
+def test_split_keeps_tasks_apart(two_tasks: list[EpisodeDataset]) -> None:
+    training, validation = split(two_tasks, 0.2, seed=0)
+    assert len(training) == 10
+    assert sorted(d.task(e) for d, e in validation) == sorted(d.task(0) for d in two_tasks)
+    assert not {(id(d), e) for d, e in training} & {(id(d), e) for d, e in validation}
+
+
+def test_schedule_warms_up_and_decays() -> None:
+    values = [schedule(step, 100) for step in range(100)]
+    assert values[0] == pytest.approx(0.2)
+    assert max(values) == 1
+    assert values[-1] < 0.01
+    assert values[5:] == sorted(values[5:], reverse=True)
+
+
+def test_rewound_windows_carry_the_labels_of_where_they_end(toy: EpisodeDataset, tmp_path: Path) -> None:
+    from progress_rm.data import TrainingData, learn_tasks
+    from progress_rm.encoders.classical import ClassicalEncoder
+    from progress_rm.models import MultiviewSarmConfig
+    from progress_rm.models.multiview_sarm.sampling import sample_windows
+
+    tasks = learn_tasks([toy], "duration_prior")
+    episodes = load_episodes(
+        toy, FeatureCache(tmp_path, ClassicalEncoder()), tasks=tasks, scheme="duration_prior"
+    )
+    config: ProgressModelConfig = MultiviewSarmConfig(
+        views=["left", "right"], state_dim=2, rewind=1.0, window=4, spacing_s=0.2
+    )
+    assert isinstance(config, MultiviewSarmConfig)
+    data = TrainingData(episodes, tasks)
+    batch = sample_windows(config, WindowSampler(4, 0.2), data, np.random.default_rng(0), 64)
+    places = {e.features["left"][t].tobytes(): (e, t) for e in episodes for t in range(len(e))}
+    backwards = 0
+    for row in range(64):
+        last = [places[batch["features"][row, slot, 0].half().numpy().tobytes()] for slot in (-2, -1)]
+        (episode, before), (other, now) = last
+        assert episode is other
+        assert episode.labels is not None
+        assert batch["stage"][row] == episode.labels.stage[now]
+        np.testing.assert_array_equal(batch["within"][row], episode.labels.within[now])
+        backwards += now < before
+    assert backwards > 32
