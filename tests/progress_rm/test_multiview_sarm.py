@@ -14,11 +14,8 @@ from progress_datasets.episodes import EpisodeDataset
 from progress_datasets.errors import UserError
 from progress_rm.data import EpisodeFeatures, FeatureCache, load_episodes
 from progress_rm.models.base import ProgressTrack, find_task
-from progress_rm.models.multiview_sarm.modeling_multiview_sarm import (
-    MultiviewSarmRewardModel,
-    losses,
-    soft_bins,
-)
+from progress_rm.models.multiview_sarm.losses import losses, soft_bins
+from progress_rm.models.multiview_sarm.modeling_multiview_sarm import MultiviewSarmRewardModel
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""Acting on learned progress: behaviour cloning, reinforcement learning, running policies on robots."""
