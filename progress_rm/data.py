@@ -63,16 +63,22 @@ class FeatureCache:
     folder: Path
     encoder: Encoder | None
 
-    def read(self, dataset: EpisodeDataset, episodes: Sequence[int]) -> list[dict[str, NDArray[np.float16]]]:
-        """Features of those episodes by view, [T, D] each, extracted now where they are not yet kept."""
+    def read(
+        self, dataset: EpisodeDataset, episodes: Sequence[int], views: Sequence[str] = ()
+    ) -> list[dict[str, NDArray[np.float16]]]:
+        """Features of those episodes by view, [T, D] each, extracted now where they are not yet kept.
+
+        Only `views` are looked at, or all where a dataset has none of them.
+        """
         if self.encoder is None:
             return [{} for _ in episodes]
         from progress_datasets.features import FeatureStore
 
         store = FeatureStore(self.folder, dataset, self.encoder.key, self.encoder.dim)
-        if store.missing(episodes=list(episodes)):
-            store.fill(self.encoder.encode, episodes=list(episodes))
-        return [{view: store.read(e, view) for view in dataset.episode_views(e)} for e in episodes]
+        wanted = [view for view in dataset.views if view in views] or list(dataset.views)
+        if store.missing(wanted, list(episodes)):
+            store.fill(self.encoder.encode, wanted, list(episodes))
+        return [{v: store.read(e, v) for v in dataset.episode_views(e) if v in wanted} for e in episodes]
 
 
 def load_episodes(
@@ -83,24 +89,25 @@ def load_episodes(
     scheme: str | None = None,
     episodes: Sequence[int] | None = None,
     use_state: bool = True,
+    views: Sequence[str] = (),
 ) -> list[EpisodeFeatures]:
-    """Load episodes with their features, and labels of `scheme` for `tasks` if a scheme is given."""
+    """Load episodes with features of `views` (see `FeatureCache.read`), and labels for `tasks` if a scheme is given."""
     chosen = list(range(dataset.num_episodes)) if episodes is None else list(episodes)
-    features = cache.read(dataset, chosen)
+    features = cache.read(dataset, chosen, views)
     by_instruction = {spec.instruction: spec for spec in tasks}
     loaded = []
-    for episode, views in zip(chosen, features, strict=True):
+    for episode, seen in zip(chosen, features, strict=True):
         state = None
         if use_state and dataset.has_column("observation.state"):
             state = np.asarray(dataset.column("observation.state", episode), dtype=np.float32)
         labels = None
         if scheme is not None:
-            labels = _label(dataset, episode, by_instruction[dataset.task(episode)], scheme, state, views)
+            labels = _label(dataset, episode, by_instruction[dataset.task(episode)], scheme, state, seen)
         loaded.append(
             EpisodeFeatures(
                 task=dataset.task(episode),
                 timestamps=np.arange(dataset.length(episode)) / dataset.fps,
-                features=views,
+                features=seen,
                 state=state,
                 labels=labels,
                 source=(dataset, episode),

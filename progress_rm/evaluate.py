@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from progress_datasets.errors import UserError
+from progress_datasets.options import DatasetsOptions
 from progress_rm.cases import (
     CAUSAL,
     HINDSIGHT,
@@ -23,7 +24,6 @@ from progress_rm.cases import (
     choose_reference,
     collect_cases,
 )
-from progress_rm.dataset_options import DatasetOptions
 from progress_rm.metrics import METRICS, confusion_matrix, measure, uncertainty_reliability
 from progress_rm.score import ModelOptions
 from progress_rm.scores import ScoredDataset, read_scores
@@ -45,7 +45,7 @@ REFERENCES = {
 class Config:
     """Measure a reward model's scores on held-out episodes, beside two clocks."""
 
-    dataset: DatasetOptions = field(default_factory=DatasetOptions)
+    dataset: DatasetsOptions = field(default_factory=DatasetsOptions)
     """Held-out episodes."""
     scores: list[Path] = field(default_factory=list)
     """Parquet files that progress-rm score wrote, one a dataset; by default sarm_progress.parquet in each dataset."""

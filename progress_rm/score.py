@@ -12,8 +12,8 @@ import numpy as np
 from tqdm import tqdm
 
 from progress_datasets.errors import UserError
+from progress_datasets.options import DatasetsOptions
 from progress_rm.cache import cache_folder
-from progress_rm.dataset_options import DatasetOptions
 
 if TYPE_CHECKING:
     from progress_datasets.episodes import EpisodeDataset
@@ -34,7 +34,7 @@ class ModelOptions:
 class Config:
     """Write progress for every frame of a dataset, as the parquet file that LeRobot's RA-BC reads."""
 
-    dataset: DatasetOptions = field(default_factory=DatasetOptions)
+    dataset: DatasetsOptions = field(default_factory=DatasetsOptions)
     """What to score; no annotations are needed."""
     model: ModelOptions = field(default_factory=ModelOptions)
     """The trained reward model."""
@@ -108,14 +108,15 @@ def score_dataset(
     specs = model.config.tasks
     tasks, tracks = {}, {}
     waiting = [e for e in range(dataset.num_episodes) if not (shards / f"{e:06d}.npz").exists()]
-    features.read(dataset, waiting)
+    views = getattr(model.config, "views", ())
+    features.read(dataset, waiting, views)
     for episode in tqdm(range(dataset.num_episodes), desc="score", unit="episode"):
         instruction = dataset.task(episode)
         spec = specs[find_task(specs, instruction)]
         tasks[instruction] = ScoredTask(tuple(spec.stages), tuple(spec.priors), spec.length_s)
         shard = shards / f"{episode:06d}.npz"
         if not shard.exists():
-            [loaded] = load_episodes(dataset, features, episodes=[episode])
+            [loaded] = load_episodes(dataset, features, episodes=[episode], views=views)
             _save(model.track(loaded), shard)
         tracks[episode] = _load(shard, spec.stages)
     write_scores(

@@ -27,7 +27,7 @@ class StageFilterConfig:
         paces: speeds along the task in multiples of the demonstrated one; negative undoes work.
         pace_weights: how usual each pace is; near symmetric about zero, else the filter becomes a clock.
         pace_seconds: mean time until the pace is drawn anew.
-        evidence_rate: exponent of the evidence a second (0.15 a frame at 30 Hz).
+        evidence_rate: exponent of the evidence a second (0.1 a frame at 30 Hz).
         evidence_floor: share of a uniform distribution mixed into stage probabilities; bounds what one frame can say.
         first_weight: exponent of the first frame's evidence.
         jump_rate: jumps a second to any position at all.
@@ -37,14 +37,14 @@ class StageFilterConfig:
     """
 
     bins: int = 8
-    paces: tuple[float, ...] = (-1.0, 0.0, 0.5, 1.0, 2.0)
-    pace_weights: tuple[float, ...] = (0.15, 0.25, 0.2, 0.25, 0.15)
+    paces: tuple[float, ...] = (-1.0, 0.0, 0.5, 1.0, 2.0, 3.0)
+    pace_weights: tuple[float, ...] = (0.1, 0.25, 0.2, 0.25, 0.1, 0.1)
     pace_seconds: float = 1.5
-    evidence_rate: float = 4.5
-    evidence_floor: float = 0.02
-    first_weight: float = 0.5
-    jump_rate: float = 0.02
-    neighbour_rate: float = 0.02
+    evidence_rate: float = 3.0
+    evidence_floor: float = 0.3
+    first_weight: float = 0.3
+    jump_rate: float = 0.0003
+    neighbour_rate: float = 0.003
     start_weight: float = 0.5
     tau_std: float = 0.15
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from progress_datasets.errors import UserError
+from progress_datasets.options import DatasetsOptions
 from progress_rm.cache import cache_folder
-from progress_rm.dataset_options import DatasetOptions
 from progress_rm.models import MultiviewSarmConfig
 from progress_rm.models.base import ProgressModelConfig
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class Config:
     """Train a progress reward model on annotated demonstrations; the same command again goes on after a kill."""
 
-    dataset: DatasetOptions = field(default_factory=DatasetOptions)
+    dataset: DatasetsOptions = field(default_factory=DatasetsOptions)
     """The demonstrations: one LeRobotDataset or several, of one task or several."""
     model: ProgressModelConfig = field(default_factory=MultiviewSarmConfig)
     """The reward-model family and its options."""
@@ -75,7 +75,7 @@ def run(config: Config) -> dict[str, Any]:
     config.model.fps = _common_fps(datasets)
     config.model.tasks = learn_tasks(datasets, config.model.label_scheme)
     if isinstance(config.model, MultiviewSarmConfig):
-        config.model.views = _views(datasets)
+        config.model.views = _views(datasets, config.model.views)
         config.model.state_dim = _state_dim(datasets) if config.model.use_state else 0
         if config.model.exemplars < 0:
             config.model.exemplars = 6000 if few_demonstrations(datasets) else 0
@@ -156,8 +156,16 @@ def _common_fps(datasets: Sequence[EpisodeDataset]) -> float:
     return next(iter(rates))
 
 
-def _views(datasets: Sequence[EpisodeDataset]) -> list[str]:
-    return sorted({view for dataset in datasets for view in dataset.views})
+def _views(datasets: Sequence[EpisodeDataset], wanted: Sequence[str]) -> list[str]:
+    found = sorted({view for dataset in datasets for view in dataset.views})
+    missing = [view for view in wanted if view not in found]
+    if missing:
+        raise UserError(
+            f"--model.views names '{missing[0]}', which no dataset has; there are {', '.join(found)}"
+        )
+    if not found:
+        raise UserError(f"{datasets[0].root} has no view; a reward model needs at least one camera")
+    return sorted(wanted) or found
 
 
 def _state_dim(datasets: Sequence[EpisodeDataset]) -> int:

@@ -167,6 +167,7 @@ def load_sources(
             scheme=config.label_scheme,
             episodes=mine,
             use_state=getattr(config, "use_state", True),
+            views=getattr(config, "views", ()),
         )
     return loaded
 

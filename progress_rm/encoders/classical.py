@@ -1,4 +1,4 @@
-"""Image features by OpenCV alone: oriented gradients and Lab colour on grids, colour histograms. No download."""
+"""Image features by OpenCV alone: oriented gradients, mean colour and colour histograms. No download."""
 
 from __future__ import annotations
 
@@ -9,8 +9,32 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-HISTOGRAM_EDGES_AB = np.array([-48.0, -24.0, -9.0, -3.0, 3.0, 9.0, 24.0, 48.0])
-"""Lab a and b minus 128: narrow around grey, where most of a scene is."""
+
+@dataclass(frozen=True)
+class HistogramSpec:
+    """A joint Lab histogram of each cell of a grid; edges between bins of a and b (less 128) and of lightness."""
+
+    colour_edges: tuple[float, ...]
+    lightness_edges: tuple[float, ...]
+    grid: int
+
+    @property
+    def bins(self) -> int:
+        """Bins of one cell."""
+        return (len(self.lightness_edges) + 1) * (len(self.colour_edges) + 1) ** 2
+
+    @property
+    def dim(self) -> int:
+        """Bins of all cells."""
+        return self.bins * self.grid**2
+
+
+HISTOGRAMS = (
+    # Saturated colours apart; greys apart by lightness (white paper, black pens); the same, coarser, where they are.
+    HistogramSpec((-48, -24, -9, -3, 3, 9, 24, 48), (), 1),
+    HistogramSpec((-30, -10, -4, 4, 10, 30), (60, 110, 170), 1),
+    HistogramSpec((-40, -16, -5, 5, 16, 40), (70, 140), 2),
+)
 
 
 @dataclass(frozen=True)
@@ -52,9 +76,12 @@ class ClassicalEncoder:
 
     @property
     def blocks(self) -> tuple[int, ...]:
-        """Widths of the consecutive blocks: gradients, mean colour, histogram of the image, those of its quadrants."""
-        histogram = (len(HISTOGRAM_EDGES_AB) + 1) ** 2
-        return (self.gradient_grid**2 * self.orientations, self.colour_grid**2 * 4, histogram, 4 * histogram)
+        """Widths of the consecutive blocks: gradients, mean colour, then one of `HISTOGRAMS` each."""
+        return (
+            self.gradient_grid**2 * self.orientations,
+            self.colour_grid**2 * 4,
+            *(histogram.dim for histogram in HISTOGRAMS),
+        )
 
     @property
     def dim(self) -> int:
@@ -114,12 +141,14 @@ class ClassicalEncoder:
         scaled = np.dstack([mean[..., 0] / 128, mean[..., 1] / 32, mean[..., 2] / 32, spread / 64])
         return np.asarray(scaled / self.colour_grid, np.float32)
 
-    def _histograms(self, lab: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        bins = len(HISTOGRAM_EDGES_AB) + 1
-        code = self._bin_of[lab[..., 1]] * bins + self._bin_of[lab[..., 2]]
-        counts = np.bincount((self._quadrants + code).ravel(), minlength=4 * bins * bins).reshape(4, -1)
-        shares = np.sqrt(counts / self.size**2)
-        return np.sqrt((shares**2).sum(0)).astype(np.float32), shares.astype(np.float32)
+    def _histograms(self, lab: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        lightness, a, b = lab[..., 0], lab[..., 1], lab[..., 2]
+        blocks = []
+        for spec, (cell, of_lightness, of_a, of_b) in zip(HISTOGRAMS, self._tables, strict=True):
+            code = cell + of_lightness[lightness] + of_a[a] + of_b[b]
+            counts = np.bincount(code.ravel(), minlength=spec.dim)
+            blocks.append(np.sqrt(counts / self.size**2).astype(np.float32))
+        return blocks
 
     @cached_property
     def _cells(self) -> NDArray[np.int64]:
@@ -144,11 +173,19 @@ class ClassicalEncoder:
         return np.asarray(np.kron(axis, axis), np.float64)
 
     @cached_property
-    def _bin_of(self) -> NDArray[np.int64]:
-        """Histogram bin of each of the 256 values of a colour channel."""
-        return np.digitize(np.arange(256) - 128.0, HISTOGRAM_EDGES_AB).astype(np.int64)
-
-    @cached_property
-    def _quadrants(self) -> NDArray[np.int64]:
-        half = np.arange(self.size) * 2 // self.size
-        return (half[:, None] * 2 + half[None]) * (len(HISTOGRAM_EDGES_AB) + 1) ** 2
+    def _tables(self) -> list[tuple[NDArray[np.int32], ...]]:
+        """For each histogram: first bin of each pixel's cell, and what each value of L, a and b adds to it."""
+        value, pixel = np.arange(256), np.arange(self.size)
+        tables = []
+        for spec in HISTOGRAMS:
+            side = len(spec.colour_edges) + 1
+            cell = pixel * spec.grid // self.size
+            colour = np.digitize(value - 128.0, spec.colour_edges)
+            parts = (
+                (cell[:, None] * spec.grid + cell[None]) * spec.bins,
+                np.digitize(value, spec.lightness_edges) * side**2,
+                colour * side,
+                colour,
+            )
+            tables.append(tuple(part.astype(np.int32) for part in parts))
+        return tables

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -55,7 +57,9 @@ def load_model(path: str | Path, device: str | None = None) -> ProgressRewardMod
         raise UserError(
             f"'{path}' holds a '{config.type}', which is not a progress reward model of ours ({close})"
         )
-    model: ProgressRewardModel = _class(config.type).from_pretrained(source, config=config, strict=True)
+    # LeRobot announces the loading on the standard output, which is for results here.
+    with contextlib.redirect_stdout(sys.stderr):
+        model: ProgressRewardModel = _class(config.type).from_pretrained(source, config=config, strict=True)
     return model
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from progress_datasets.errors import UserError
-from progress_rm.dataset_options import DatasetOptions
+from progress_datasets.options import DatasetsOptions
 from progress_rm.evaluate import evaluate, load_scored
 from progress_rm.report.build import write_report
 from progress_rm.score import ModelOptions
@@ -18,7 +18,7 @@ __all__ = ["Config", "run", "write_report"]
 class Config:
     """Write one HTML page on how a reward model does on held-out episodes."""
 
-    dataset: DatasetOptions = field(default_factory=DatasetOptions)
+    dataset: DatasetsOptions = field(default_factory=DatasetsOptions)
     """Held-out episodes."""
     scores: list[Path] = field(default_factory=list)
     """Parquet files that progress-rm score wrote, one a dataset; by default sarm_progress.parquet in each dataset."""

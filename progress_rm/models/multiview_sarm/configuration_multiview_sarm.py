@@ -25,7 +25,7 @@ class MultiviewSarmConfig(ProgressModelConfig):
     image_size: int = 96
     """Frames are resized to this before small_cnn sees them."""
     views: list[str] = field(default_factory=list)
-    """Views known by name; filled by training. Others are allowed at run time."""
+    """Views to train on, by default all. At run time some may be missing, and others stand in where all are."""
     window: int = 6
     """Number of recent frames a query sees, besides the episode's first."""
     spacing_s: float = 0.5

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -214,9 +214,8 @@ class MultiviewSarmRewardModel(ProgressRewardModel):
     def evidence(self, episode: EpisodeFeatures, task: int) -> StageEvidence:
         """What the heads say of every frame of an episode, before the filter."""
         self.eval()
-        self._check_views(episode.features)
         queries = np.arange(len(episode))
-        views = sorted(episode.features)
+        views = self.usable_views(episode.features)
         tokens = []
         for chunk in _chunks(queries):
             stacked = np.stack([episode.features[v][chunk] for v in views], axis=1)
@@ -313,11 +312,18 @@ class MultiviewSarmRewardModel(ProgressRewardModel):
     def _standardise_state(self, state: Tensor) -> Tensor:
         return ((state - self.state_mean) / self.state_scale).clamp(-5, 5)
 
-    def _check_views(self, features: Any) -> None:
-        if not features:
+    def usable_views(self, given: Iterable[str]) -> list[str]:
+        """Those that the model knows, or all where it knows none of them.
+
+        Raises:
+            UserError: there is none.
+        """
+        names = sorted(given)
+        if not names:
             raise UserError(
                 f"there is no view to look at; this model was trained on {', '.join(self.config.views)}"
             )
+        return [name for name in names if name in self.config.views] or names
 
 
 def _dropped_views(mask: Tensor, probability: float) -> Tensor:

@@ -62,7 +62,7 @@ def sample_windows(
     batch = {
         "features": torch.from_numpy(features),
         "view_mask": torch.from_numpy(view_mask),
-        "view_ids": torch.arange(len(views)),
+        "view_ids": _view_ids(len(views), rng),
         "frame_mask": torch.from_numpy(frame_mask),
         "slots": torch.arange(width),
         "state": torch.from_numpy(state),
@@ -96,7 +96,7 @@ def sample_frames(
     batch = {
         "frames": torch.from_numpy(frames),
         "view_mask": torch.from_numpy(view_mask),
-        "view_ids": torch.arange(len(views)),
+        "view_ids": _view_ids(len(views), rng),
         "frame_mask": torch.ones(size, 1, dtype=torch.bool),
         "slots": torch.tensor([config.window]),
         "state": torch.from_numpy(state),
@@ -163,6 +163,14 @@ def _targets(
         "done": torch.from_numpy(done),
         "match": torch.from_numpy(match),
     }
+
+
+def _view_ids(count: int, rng: np.random.Generator) -> torch.Tensor:
+    """0 … V−1, now and then with one name hidden, so that the model knows what to do with an unknown view."""
+    ids = torch.arange(count)
+    if rng.random() < 0.1:
+        ids[int(rng.integers(count))] = count
+    return ids
 
 
 def _augmented(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:

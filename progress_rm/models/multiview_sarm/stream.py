@@ -42,8 +42,8 @@ class MultiviewSarmStream:
             UserError: there is no frame, a frame is not RGB uint8 [H, W, 3], the state has another length than in
                 training or is not finite, or time does not advance.
         """
-        views = sorted(frames)
         self._check(frames, state)
+        views = self._model.usable_views(frames)
         last = self._recent[-1][0] if self._recent else None
         now = timestamp if timestamp is not None else (0.0 if last is None else last + self._period)
         if last is not None and now <= last:
@@ -69,10 +69,6 @@ class MultiviewSarmStream:
         return estimate
 
     def _check(self, frames: Mapping[str, NDArray[np.uint8]], state: NDArray[np.float32] | None) -> None:
-        if not frames:
-            raise UserError(
-                f"a tick needs at least one view; this model was trained on {', '.join(self._model.config.views)}"
-            )
         for view, frame in frames.items():
             if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
                 raise UserError(
