@@ -86,8 +86,8 @@ def run(config: Config) -> dict[str, Any]:
     training, validation = split(datasets, config.validation, config.seed)
     if not validation:
         print(
-            "no validation: fewer than five episodes a task, so the last checkpoint is taken "
-            "and calibrated on training data"
+            "no validation: fewer than five episodes a task, so the last checkpoint is taken as it is, "
+            "with the filter's usual trust in it and an uncalibrated probability of success"
         )
     summary = _fit(config, model, output, training, validation)
     summary |= {"seconds": round(time.monotonic() - start, 1), "model": str(output / "best")}
@@ -135,7 +135,8 @@ def _fit(
     data = TrainingData(with_copies(episodes, config, model, cache), config.model.tasks)
     model.learn_statistics(data)
     best = trainer.train_heads(data, held_out)
-    model.calibrate(held_out or episodes)
+    if held_out:
+        model.calibrate(held_out)
     save_model(model, output / "best")
     return {"validation_mse": best, "episodes": len(training), "validation_episodes": len(validation)}
 

@@ -17,6 +17,9 @@ from progress_datasets.segments import Outcome, StageSegment
 HALF_DONE = 0.5
 """True progress from which an unfinished episode counts as a partial success."""
 
+TAIL = 0.4
+"""Seconds recorded after success, holding still; they belong to no stage."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -31,7 +34,8 @@ def record(env: Any, job: Job) -> dict[str, Any]:
     """Play one episode: `frames/<view>` uint8 [T, H, W, 3], `state`, `action` float32 [T, 6], `progress` float32 [T],
     `stage` int64 [T], and what is known of the episode as JSON in `about`.
 
-    Frame t holds what is seen before action t; the last one what is seen in the end, with the last action again.
+    Frame t holds what is seen before action t; the last one what is seen in the end, with the last action again. A
+    success is followed by `TAIL` seconds of holding still.
     """
     from progress_envs.expert import make_expert
 
@@ -47,12 +51,20 @@ def record(env: Any, job: Job) -> dict[str, Any]:
         actions.append(action)
         seen.append((observation, info))
         over = terminated or truncated
+    finished = len(seen)
+    if info["is_success"]:
+        # People let the camera run on for a moment, and only so is it seen what "complete" looks like.
+        for _ in range(round(TAIL * env.unwrapped.fps)):
+            observation, *_, later = env.unwrapped.step(actions[-1])
+            actions.append(actions[-1])
+            seen.append((observation, later))
     actions.append(actions[-1] if actions else expert.act())
     progress = np.array([i["progress"] for _, i in seen], dtype=np.float32)
     outcome = Outcome.PARTIAL if progress[-1] >= HALF_DONE else Outcome.FAILURE
     about = {
         "task": env.unwrapped.task.instruction,
         "stages": list(stages),
+        "finished": finished,
         "info": {
             "quality": job.quality,
             "outcome": str(Outcome.SUCCESS if info["is_success"] else outcome),
@@ -137,6 +149,6 @@ def load_shard(path: Path) -> Any:
         state=arrays["state"],
         action=arrays["action"],
         extra={"progress": arrays["progress"]},
-        segments=stage_segments(arrays["stage"].tolist(), about["stages"], success),
+        segments=stage_segments(arrays["stage"][: about["finished"]].tolist(), about["stages"], success),
         info=about["info"],
     )

@@ -44,7 +44,7 @@ def test_segments_cover_every_frame_once() -> None:
 
 
 def test_shard_round_trip(tmp_path: Path) -> None:
-    about = b'{"task": "t", "stages": ["a", "b"], "info": {"outcome": "success", "seed": 3}}'
+    about = b'{"task": "t", "stages": ["a", "b"], "finished": 4, "info": {"outcome": "success", "seed": 3}}'
     frames = np.random.default_rng(0).integers(0, 255, (4, 8, 6, 3), dtype=np.uint8)
     save_shard(
         tmp_path / "e.npz",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,70 +31,52 @@ class StageEvidence:
     """What the heads say of T frames, over the K stages of one task.
 
     Attributes:
-        log_stage: [T, K+1] log probabilities of the stages and, last, of "the task is complete".
+        log_stage: [T, K] log probabilities of the stages.
         within: [T, K] mean position within each stage.
         spread: [T, K] standard deviation of that position.
+        done: [T] probability that the task is complete.
         match: [T] probability that the video shows the instructed task.
     """
 
     log_stage: Array
     within: Array
     spread: Array
+    done: Array
     match: Array
 
     @classmethod
     def of_task(cls, evidence: Evidence, theirs: Tensor) -> StageEvidence:
         """Keep the stages of one task; `theirs` is a bool mask over all stages."""
-        log_stage = evidence.stage[:, theirs].double().log_softmax(-1)
-        done = evidence.done.double()[:, None]
-        probs = evidence.within[:, theirs].double().softmax(-1)
+        probs = evidence.within[:, theirs].double().softmax(-1).cpu().numpy()
         bins = probs.shape[-1]
         centres = (np.arange(bins) + 0.5) / bins
-        p = probs.cpu().numpy()
-        mean = p @ centres
-        variance = p @ centres**2 - mean**2
-        log_not_done = -np.logaddexp(0, done.cpu().numpy())
-        log_done = -np.logaddexp(0, -done.cpu().numpy())
+        mean = probs @ centres
         return cls(
-            log_stage=np.concatenate([log_stage.cpu().numpy() + log_not_done, log_done], axis=1),
+            log_stage=evidence.stage[:, theirs].double().log_softmax(-1).cpu().numpy(),
             within=mean,
-            spread=np.sqrt(np.maximum(variance, 0)),
+            spread=np.sqrt(np.maximum(probs @ centres**2 - mean**2, 0)),
+            done=evidence.done.double().sigmoid().cpu().numpy(),
             match=evidence.match.double().sigmoid().cpu().numpy(),
         )
 
     @classmethod
     def concatenate(cls, parts: Sequence[StageEvidence]) -> StageEvidence:
         """Join along time."""
-        return cls(
-            *(
-                np.concatenate([getattr(p, f) for p in parts])
-                for f in ("log_stage", "within", "spread", "match")
-            )
-        )
+        return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
 
     def mixed_with(self, other: Exemplars, share: float) -> StageEvidence:
         """Average with what the remembered frames say, which know nothing of "complete" and "another task".
 
         Stage probabilities are averaged; positions are averaged by how much each side believes in the stage.
         """
-        done = self.log_stage[:, -1:]
-        mine = (1 - share) * np.exp(self.log_stage[:, :-1] - np.log1p(-np.exp(np.minimum(done, -1e-9))))
+        mine = (1 - share) * np.exp(self.log_stage)
         theirs = share * np.exp(other.stage_log_probs.double().cpu().numpy())
         total = mine + theirs + 1e-12
         tau, tau_std = other.tau.double().cpu().numpy(), other.tau_std.double().cpu().numpy()
         within = (mine * self.within + theirs * tau) / total
         second = (mine * (self.spread**2 + self.within**2) + theirs * (tau_std**2 + tau**2)) / total
-        return StageEvidence(
-            log_stage=np.concatenate(
-                [np.log(total) + np.log1p(-np.exp(np.minimum(done, -1e-9))), done], axis=1
-            ),
-            within=within,
-            spread=np.sqrt(np.maximum(second - within**2, 0)),
-            match=self.match,
-        )
-
-    def __getitem__(self, t: slice) -> StageEvidence:
-        return StageEvidence(self.log_stage[t], self.within[t], self.spread[t], self.match[t])
+        spread = np.sqrt(np.maximum(second - within**2, 0))
+        return replace(self, log_stage=np.log(total), within=within, spread=spread)
 
 
 class Answers:
@@ -107,7 +89,7 @@ class Answers:
     def _make_filters(self, evidence_rate: float) -> list[StageFilter]:
         settings = replace(StageFilterConfig(), evidence_rate=evidence_rate)
         return [
-            StageFilter.fit([task.durations_s], task.priors, True, settings) for task in self.config.tasks
+            StageFilter.fit([task.durations_s], task.priors, config=settings) for task in self.config.tasks
         ]
 
     def start(self, task: int) -> FilterState:
@@ -132,18 +114,14 @@ class Answers:
         return self._tracked(task, self._filtered(self._filters[task], evidence, timestamps), evidence)
 
     def unfiltered(self, task: int, evidence: StageEvidence) -> ProgressTrack:
-        """Each frame on its own: φ = P(done) + Σ_k P(k)·(P_{k−1} + ᾱ_k E[τ_k])."""
+        """Each frame on its own: Σ_k P(k)·(P_{k−1} + ᾱ_k E[τ_k]), before "complete" is accounted for."""
         priors = np.asarray(self.config.tasks[task].priors)
         base = np.cumsum(priors) - priors
-        probs = np.exp(evidence.log_stage)
-        stages, done = probs[:, :-1], probs[:, -1]
+        stages = np.exp(evidence.log_stage)
         values = base + priors * evidence.within
-        mean = done + (stages * values).sum(1)
-        second = done + (stages * (values**2 + (priors * evidence.spread) ** 2)).sum(1)
-        std = np.sqrt(np.maximum(second - mean**2, 0))
-        share = stages.copy()
-        share[:, -1] += done
-        return self._make(task, mean, std, share, done, evidence)
+        mean = (stages * values).sum(1)
+        second = (stages * (values**2 + (priors * evidence.spread) ** 2)).sum(1)
+        return self._make(task, mean, np.sqrt(np.maximum(second - mean**2, 0)), stages, evidence)
 
     def calibrate(
         self, validation: Sequence[EpisodeFeatures], tasks: Sequence[int], evidence: Sequence[StageEvidence]
@@ -200,22 +178,22 @@ class Answers:
             np.array([e.progress for e in rows]),
             np.array([e.std for e in rows]),
             np.array([e.stage_probs for e in rows]),
-            np.array([e.finished for e in rows]),
             evidence,
         )
 
     def _make(
-        self, task: int, mean: Array, std: Array, stages: Array, finished: Array, evidence: StageEvidence
+        self, task: int, mean: Array, std: Array, stages: Array, evidence: StageEvidence
     ) -> ProgressTrack:
-        """Under another task's video nothing is done: E = match·mean, Var = match·(std² + mean²) − E²."""
-        match = (
-            evidence.match
-            if self.config.use_instruction and len(self.config.tasks) > 1
-            else np.ones(len(mean))
-        )
-        progress = match * mean
-        variance = match * (std**2 + mean**2) - progress**2
-        logit = self.config.success_scale * _logit(match * finished) + self.config.success_offset
+        """Mixture of "complete" (progress 1), "under way" (mean, std) and "another task" (progress 0).
+
+        Only the last stage can be the one that is complete, so the done head is believed as far as the stages agree.
+        """
+        done = evidence.done * stages[:, -1]
+        several = self.config.use_instruction and len(self.config.tasks) > 1
+        match = evidence.match if several else np.ones(len(mean))
+        progress = match * (done + (1 - done) * mean)
+        variance = match * (done + (1 - done) * (std**2 + mean**2)) - progress**2
+        logit = self.config.success_scale * _logit(match * done) + self.config.success_offset
         return ProgressTrack(
             stages=self.config.tasks[task].stages,
             progress=np.clip(progress, 0, 1).astype(np.float32),
@@ -226,18 +204,32 @@ class Answers:
 
 
 def fit_logistic(x: Array, y: NDArray[np.bool_]) -> tuple[float, float]:
-    """Scale and offset of P(y | x) = σ(scale·x + offset) by Newton's method, targets smoothed after Platt (1999)."""
+    """Scale and offset of P(y | x) = σ(scale·x + offset), by maximum likelihood with Platt's (1999) smoothed targets.
+
+    Args:
+        x: [N], any real numbers.
+        y: bool [N], both values present.
+
+    Returns:
+        scale (positive: more evidence never means less success) and offset.
+    """
+    import torch
+
     positives, negatives = int(y.sum()), int((~y).sum())
-    target = np.where(y, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    weights, design = np.array([1.0, 0.0]), np.stack([x, np.ones_like(x)], axis=1)
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-np.clip(design @ weights, -30, 30)))
-        hessian = (design * (p * (1 - p))[:, None]).T @ design + 1e-3 * np.eye(2)
-        step = np.linalg.solve(hessian, design.T @ (target - p) - 1e-3 * (weights - np.array([1.0, 0.0])))
-        weights = weights + np.clip(step, -2, 2)
-        if np.abs(step).max() < 1e-8:
-            break
-    return float(max(weights[0], 1e-3)), float(weights[1])
+    target = torch.from_numpy(np.where(y, (positives + 1) / (positives + 2), 1 / (negatives + 2)))
+    value = torch.from_numpy(np.asarray(x, dtype=np.float64))
+    weights = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        logit = weights[0].exp() * value + weights[1]
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logit, target) + 1e-4 * weights[0] ** 2
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    return float(weights[0].exp()), float(weights[1])
 
 
 def _logit(p: Array) -> Array:

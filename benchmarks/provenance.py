@@ -1,0 +1,24 @@
+"""What a result must say of where it comes from."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def provenance(argv: Sequence[str]) -> dict[str, str]:
+    """The command, the commit, the machine and the day."""
+    here = Path(__file__).parent
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True, check=False
+    )
+    return {
+        "command": " ".join(["python", f"benchmarks/{Path(argv[0]).name}", *argv[1:]]),
+        "commit": commit.stdout.strip() or "unknown",
+        "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}, Python {platform.python_version()}",
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
