@@ -3,10 +3,10 @@
     python benchmarks/one_shot_real.py --train=../shared/real_demos/episode_001 --test=DIR
 
 Both folders hold one video a camera and `annotated_keyframes.json`. They go the way of any user's data: `import-video`,
-`train`, then the causal answer for every frame. The judge is the `equal_budget` label of the test's own annotation (each
-of the K stages has 1/K, linear inside it), beside a clock that knows the episode's length in hindsight. The same is done
-for seeded time warps of the test video: frames are picked, repeated, reversed or left out, and the model goes through
-the result from its first frame, knowing nothing of the warp.
+`train`, then the causal answer for every frame. The judge is the `equal_budget` label of the test's own annotation
+(each of the K stages has 1/K, linear inside it), beside a clock that knows the episode's length in hindsight. The same
+is done for seeded time warps of the test video: frames are picked, repeated, reversed or left out, and the model goes
+through the result from its first frame, knowing nothing of the warp.
 
 Prints a table and, as its last line, one JSON object.
 """
@@ -57,14 +57,16 @@ class Config:
     """Seed of training and of the time warps."""
     warps: int = 3
     """Time warps of each kind."""
-    steps: int = 600
+    steps: int = 150
     """Gradient steps of the heads."""
-    copies: int = -1
-    """Augmented copies of the demonstration; -1: as `progress-rm train` chooses."""
+    copies: int = 8
+    """Augmented copies of the demonstration."""
     quick: bool = False
     """Few steps, copies and warps: does it run, not how well."""
     model: ProgressModelConfig = field(
-        default_factory=lambda: MultiviewSarmConfig(encoder="classical", label_scheme="equal_budget")
+        default_factory=lambda: MultiviewSarmConfig(
+            encoder="classical", label_scheme="equal_budget", exemplar_share=0.85, evidence_rate=3.0
+        )
     )
     """The reward model and its options."""
 

@@ -22,15 +22,17 @@ class FrameCache:
         self._folder, self._size = folder, size
         self._open: dict[Path, NDArray[np.uint8]] = {}
 
-    def fill(self, sources: Sequence[tuple[EpisodeDataset, int]], progress: bool = True) -> None:
-        """Decode what is not yet there."""
+    def fill(
+        self, sources: Sequence[tuple[EpisodeDataset, int]], views: Sequence[str], progress: bool = True
+    ) -> None:
+        """Decode what is not yet there of these views."""
         from tqdm import tqdm
 
         missing = [
             (dataset, episode, view)
             for dataset, episode in sources
             for view in dataset.episode_views(episode)
-            if not self._path(dataset, episode, view).exists()
+            if view in views and not self._path(dataset, episode, view).exists()
         ]
         for dataset, episode, view in tqdm(
             missing, desc="decode", unit="view", disable=not progress or not missing

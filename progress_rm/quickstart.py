@@ -51,6 +51,7 @@ def steps(config: Config) -> list[Step]:
     """What the quickstart does, in order."""
     out = config.output_dir
     views = "[front,top,wrist]"
+    cache = f"--cache_dir={out / 'cache'}"
 
     def collect(split: str, task: str, episodes: int, seed: int) -> Step:
         folder = out / split / task
@@ -82,7 +83,7 @@ def steps(config: Config) -> list[Step]:
                     f"--seed={config.seed}",
                 ),
                 *(f"--steps={config.steps}", f"--encoder_steps={config.encoder_steps}"),
-                f"--model.image_size={config.image_size}",
+                *(f"--model.image_size={config.image_size}", cache),
             ],
             out / "model" / "training.json",
         ),
@@ -90,7 +91,7 @@ def steps(config: Config) -> list[Step]:
             Step(
                 f"scoring {test.name}",
                 "score",
-                [f"--dataset.root={test}", f"--model.path={out / 'model'}"],
+                [f"--dataset.root={test}", f"--model.path={out / 'model'}", cache],
                 test / "sarm_progress.parquet",
             )
             for test in tests

@@ -45,7 +45,7 @@ class StageFilterConfig:
     first_weight: float = 0.3
     jump_rate: float = 0.0003
     neighbour_rate: float = 0.003
-    start_weight: float = 0.5
+    start_weight: float = 0.8
     tau_std: float = 0.15
 
 

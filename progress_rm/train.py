@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -125,19 +126,18 @@ def _fit(
     cache = cache_folder(config.cache_dir)
     trainer = Trainer(config, model, output)
     if trainer.encoder_is_trained:
-        trainer.train_encoder(
-            TrainingData(load_sources(training, FeatureCache(cache, None), config.model), config.model.tasks),
-            cache,
-        )
+        labelled = load_sources(training, FeatureCache(cache, None), config.model)
+        trainer.train_encoder(TrainingData(labelled, config.model.tasks))
     features = FeatureCache(cache, model.encoder())
     episodes = load_sources(training, features, config.model)
     held_out: list[EpisodeFeatures] = load_sources(validation, features, config.model)
-    data = TrainingData(with_copies(episodes, config, model, cache), config.model.tasks)
+    data = TrainingData(with_copies(episodes, config, model, output), config.model.tasks)
     model.learn_statistics(data)
     best = trainer.train_heads(data, held_out)
     if held_out:
         model.calibrate(held_out)
     save_model(model, output / "best")
+    shutil.rmtree(output / "frames", ignore_errors=True)
     return {"validation_mse": best, "episodes": len(training), "validation_episodes": len(validation)}
 
 

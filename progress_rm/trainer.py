@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -41,12 +42,12 @@ class Trainer:
         """Whether `train_encoder` has something to do."""
         return bool(getattr(self.model, "encoder_is_trained", False)) and self.config.encoder_steps > 0
 
-    def train_encoder(self, data: TrainingData, cache: Path) -> None:
+    def train_encoder(self, data: TrainingData) -> None:
         """Train all weights on single frames, with their pixels; the encoder is frozen afterwards."""
         model = cast(Any, self.model)
-        frames = FrameCache(cache, model.config.image_size)
+        frames = FrameCache(self.output / "frames", model.config.image_size)
         if self.accelerator.is_main_process:
-            frames.fill([episode.source for episode in data.episodes])
+            frames.fill([episode.source for episode in data.episodes], model.config.views)
         self.accelerator.wait_for_everyone()
         self.model.learn_statistics(data)
         draw = lambda rng: model.sample_frames(data, frames, rng, self.config.encoder_batch_size)  # noqa: E731
@@ -84,14 +85,19 @@ class Trainer:
             desc=f"train {phase}",
             disable=not accelerator.is_main_process,
         )
-        for step in range(progress["step"], steps):
-            key = [config.seed, 0 if phase == "encoder" else 1, step, accelerator.process_index]
+
+        def key_of(step: int) -> list[int]:
+            return [config.seed, 0 if phase == "encoder" else 1, step, accelerator.process_index]
+
+        coming = _drawn_ahead(lambda step: draw(np.random.default_rng(key_of(step))), progress["step"], steps)
+        for step, batch in coming:
+            key = key_of(step)
             torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
             for group in optimizer.param_groups:
                 group["lr"] = options.learning_rate * schedule(step, steps)
             wrapped.train()
             with accelerator.autocast():
-                loss, parts = wrapped(draw(np.random.default_rng(key)))
+                loss, parts = wrapped(batch)
             optimizer.zero_grad()
             accelerator.backward(loss)
             accelerator.clip_grad_norm_(trained, 1.0)
@@ -124,6 +130,19 @@ class Trainer:
 
             load_model(self.model, chosen / "model.safetensors")
         return best
+
+
+def _drawn_ahead(
+    draw: Callable[[int], dict[str, Any]], start: int, stop: int
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Steps and their batches, the next one drawn in a thread while this one is used."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        waiting = thread.submit(draw, start) if start < stop else None
+        for step in range(start, stop):
+            assert waiting is not None
+            batch = waiting.result()
+            waiting = thread.submit(draw, step + 1) if step + 1 < stop else None
+            yield step, batch
 
 
 def _precision(option: str) -> str:
@@ -173,7 +192,7 @@ def load_sources(
 
 
 def with_copies(
-    episodes: Sequence[EpisodeFeatures], config: Config, model: ProgressRewardModel, cache: Path
+    episodes: Sequence[EpisodeFeatures], config: Config, model: ProgressRewardModel, output: Path
 ) -> list[EpisodeFeatures]:
     """The episodes and, for a frozen encoder, augmented copies of them: other camera poses, other light."""
     encoder = model.encoder()
@@ -183,8 +202,8 @@ def with_copies(
         return list(episodes)
     from progress_rm.augment import augment_frames
 
-    frames = FrameCache(cache, _COPY_SIZE)
-    frames.fill([episode.source for episode in episodes])
+    frames = FrameCache(output / "frames", _COPY_SIZE)
+    frames.fill([episode.source for episode in episodes], sorted({v for e in episodes for v in e.features}))
     copies = list(episodes)
     for copy in tqdm(range(count), desc="augment", unit="copy"):
         for i, episode in enumerate(episodes):
