@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 import progress_rm
 from progress_datasets.episodes import EpisodeDataset
 from progress_datasets.errors import UserError
+from progress_datasets.write import EpisodeData, write_dataset
 from progress_rm.cli import call
 from progress_rm.data import FeatureCache, load_episodes
 from progress_rm.models.base import ProgressModelConfig
@@ -94,6 +95,26 @@ def test_unknown_encoder_and_scheme(toy: EpisodeDataset, tmp_path: Path) -> None
         train(toy, tmp_path / "a", "--model.encoder=clasical")
     with pytest.raises(UserError, match="duration_prior"):
         train(toy, tmp_path / "b", "--model.label_scheme=duration_prio")
+
+
+def test_a_missing_camera_is_named(toy: EpisodeDataset, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="'wrist', which no dataset has; there are left, right"):
+        train(toy, tmp_path / "run", "--model.views=[left,wrist]")
+
+
+def test_datasets_of_different_rates_are_not_mixed(toy: EpisodeDataset, tmp_path: Path) -> None:
+    fast = tmp_path / "fast"
+    write_dataset(fast, 20, [EpisodeData("t", {"left": np.zeros((4, 32, 32, 3), np.uint8)})], video=False)
+    with pytest.raises(UserError, match="one rate"):
+        train(f"[{toy.root},{fast}]", tmp_path / "run")
+
+
+def test_a_dataset_without_annotations_is_refused(tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    write_dataset(bare, 10, [EpisodeData("t", {"left": np.zeros((4, 32, 32, 3), np.uint8)})], video=False)
+    with pytest.raises(UserError, match="annotat") as error:
+        train(EpisodeDataset(bare), tmp_path / "run")
+    assert "\n" not in str(error.value)
 
 
 def test_killed_and_resumed_is_as_if_never_killed(
