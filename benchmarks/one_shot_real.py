@@ -59,6 +59,8 @@ class Config:
     """Time warps of each kind."""
     steps: int = 150
     """Gradient steps of the heads."""
+    batch_size: int = 64
+    """Windows a step."""
     copies: int = 8
     """Augmented copies of the demonstration."""
     quick: bool = False
@@ -102,6 +104,7 @@ def run(config: Config) -> dict[str, Any]:
                 model=config.model,
                 output_dir=str(folder / "model"),
                 steps=config.steps,
+                batch_size=config.batch_size,
                 copies=config.copies,
                 seed=config.seed,
                 cache_dir=str(folder / "cache"),

@@ -1,6 +1,6 @@
 """Do more views help? Every set of views, the same data, steps and seeds: error against true progress, held out.
 
-    python benchmarks/views.py [--quick] [--output_dir=DIR]
+    python benchmarks/views.py [--quick] [--tasks PickPlace TidyTable] [--output_dir=DIR]
 
 Prints a table and, as its last line, one JSON object; the full run's table is in `benchmarks/results/views.json`.
 """
@@ -12,6 +12,7 @@ import json
 import statistics
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from provenance import provenance
@@ -20,7 +21,6 @@ from progress_rm.cli import call
 
 VIEW_SETS = (("front",), ("top",), ("wrist",), ("front", "top"), ("front", "wrist"), ("top", "wrist"))
 ALL = ("front", "top", "wrist")
-TASKS = ("PickPlace", "TidyTable")
 
 
 def main() -> None:
@@ -30,14 +30,19 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="one seed, two sets, few steps: does it run?")
     parser.add_argument("--output_dir", type=Path, help="keep datasets and models here; repeat to resume")
+    parser.add_argument(
+        "--tasks", nargs="+", default=["PickPlace"], help="simulated tasks, one model for all"
+    )
     options = parser.parse_args()
-    sizes = Sizes(12, 8, 60, 60, 1) if options.quick else Sizes(60, 24, 500, 300, 3)
+    sizes = Sizes(12, 8, 60, 60, 1) if options.quick else Sizes(40, 24, 300, 150, 3)
     view_sets = (("front",), ("front", "wrist")) if options.quick else (*VIEW_SETS, ALL)
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.output_dir or Path(temporary)
-        collect(folder, sizes)
+        collect(folder, options.tasks, sizes)
         table = {
-            "+".join(views): [measure(folder, views, seed, sizes) for seed in range(sizes.seeds)]
+            "+".join(views): [
+                measure(folder, options.tasks, views, seed, sizes) for seed in range(sizes.seeds)
+            ]
             for views in view_sets
         }
     clock = table[next(iter(table))][0]["clock_mse"]
@@ -61,6 +66,7 @@ def main() -> None:
         "two_over_one": means[double] / means[single],
         "wins_of_two": sum(b["mse"] < a["mse"] for a, b in zip(table[single], table[double], strict=True)),
         "clock_mse": clock,
+        "tasks": options.tasks,
         "seeds": sizes.seeds,
         "runs": table,
         **provenance(sys.argv),
@@ -81,10 +87,10 @@ class Sizes:
         )
 
 
-def collect(folder: Path, sizes: Sizes) -> None:
-    """Demonstrations of both tasks, to learn from and to measure on."""
+def collect(folder: Path, tasks: Sequence[str], sizes: Sizes) -> None:
+    """Demonstrations of the tasks, to learn from and to measure on."""
     for split, count, seed in (("train", sizes.train, 0), ("test", sizes.test, 1_000_000)):
-        for task in TASKS:
+        for task in tasks:
             root = folder / split / task
             if not root.exists():
                 call(
@@ -93,11 +99,13 @@ def collect(folder: Path, sizes: Sizes) -> None:
                 )
 
 
-def measure(folder: Path, views: tuple[str, ...], seed: int, sizes: Sizes) -> dict[str, float]:
+def measure(
+    folder: Path, tasks: Sequence[str], views: tuple[str, ...], seed: int, sizes: Sizes
+) -> dict[str, float]:
     """Train on these views alone and measure on the held-out episodes."""
     run = folder / "runs" / f"{'-'.join(views)}-{seed}"
     roots = {
-        split: f"[{','.join(str(folder / split / task) for task in TASKS)}]" for split in ("train", "test")
+        split: f"[{','.join(str(folder / split / task) for task in tasks)}]" for split in ("train", "test")
     }
     cache = f"--cache_dir={folder / 'cache'}"
     if not (run / "training.json").exists():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -139,10 +138,11 @@ class ExemplarHead(nn.Module):
         rows = block[seen]
         mean = rows.mean(0)
         sample = (rows - mean)[:: max(1, len(rows) // 1500)]
-        _, values, axes = torch.linalg.svd(sample, full_matrices=False)
-        width = min(self.memory.shape[-1], len(values))
-        spread = values[:width].clamp(min=max(float(values[0]) * 0.01, 1e-6)) / math.sqrt(len(sample))
-        projection = axes[:width].T / spread**self.config.whitening
+        variances, axes = torch.linalg.eigh(sample.double().T @ sample.double() / len(sample))
+        width = min(self.memory.shape[-1], len(variances))
+        spread = variances.flip(0)[:width].clamp(min=0).sqrt()
+        spread = spread.clamp(min=max(float(spread[0]) * 0.01, 1e-6))
+        projection = (axes.flip(1)[:, :width] / spread**self.config.whitening).float()
         self.mean[expert, : block.shape[1]] = mean
         self.projection[expert, : block.shape[1], :width] = projection
         self.memory[expert, :, :width] = ((block - mean) @ projection).half()

@@ -25,7 +25,8 @@ class EpisodeLabels:
 
     Attributes:
         progress: float32 [T]; in [0, 1], or in [-1, 0] for `remaining_time`.
-        stage: int64 [T]; index into the task's stages, -1 where a frame belongs to none.
+        stage: int64 [T]; index into the task's stages, -1 where a frame belongs to none; the last stage's after
+            completion.
         within: float32 [T]; fraction of the stage that is done, in [0, 1]; NaN where it is not known (no stage, or a
             stage that failed or was left unfinished).
         done: bool [T]; the task is complete.
@@ -208,6 +209,9 @@ def label_episode(
     done = np.zeros(length, dtype=np.bool_)
     if complete and last is not None:
         done[last.end - 1 :] = True
+        # What follows completion looks like the end of the last stage, and is to be called so.
+        stage[last.end :] = len(stages) - 1
+        within[last.end :] = 1.0
     return EpisodeLabels(SCHEMES[scheme](episode, stage, within), stage, within, done)
 
 

@@ -23,15 +23,15 @@ class Config:
     """Where everything goes."""
     tasks: list[str] = field(default_factory=lambda: ["PickPlace", "TidyTable"])
     """Simulated tasks."""
-    train_episodes: int = 60
+    train_episodes: int = 40
     """Demonstrations of each task to learn from."""
-    test_episodes: int = 20
+    test_episodes: int = 16
     """Held-out episodes of each task to measure on."""
     image_size: int = 96
     """Side of the square images, in pixels."""
-    steps: int = 1500
+    steps: int = 250
     """Gradient steps of the heads."""
-    encoder_steps: int = 1500
+    encoder_steps: int = 500
     """Gradient steps of the image encoder."""
     seed: int = 0
     """Seed of demonstrations and training."""

@@ -35,19 +35,19 @@ class Config:
     """The reward-model family and its options."""
     output_dir: str = ""
     """Where the model goes; its folder `best` is what the other verbs load."""
-    steps: int = 1500
+    steps: int = 500
     """Gradient steps of the heads, on cached features."""
-    encoder_steps: int = 1500
+    encoder_steps: int = 1000
     """Gradient steps of an encoder that is trained (small_cnn), on single frames, before those."""
-    batch_size: int = 256
+    batch_size: int = 192
     """Windows a step and process."""
-    encoder_batch_size: int = 96
+    encoder_batch_size: int = 64
     """Frames (with all their views) a step and process while the encoder is trained."""
     copies: int = -1
     """Augmented copies of every episode for a frozen encoder; -1: sixteen where a task has fewer than five episodes."""
     validation: float = 0.15
     """Share of each task's episodes that training does not see and that chooses the checkpoint."""
-    validate_every: int = 250
+    validate_every: int = 125
     """Steps between validations; a checkpoint to resume from is written at each."""
     mixed_precision: str = "auto"
     """no, fp16 or bf16; auto: bf16 where the GPU, or the CPU's matrix unit, multiplies it faster."""

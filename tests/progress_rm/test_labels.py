@@ -91,7 +91,9 @@ def test_gaps_keep_what_was_reached() -> None:
     episode = [StageSegment("reach", 2, 4), StageSegment("grasp", 6, 8)]
     labels = label_episode(episode, 10, ("reach", "grasp"), np.array([0.5, 0.5]))
     np.testing.assert_allclose(labels.progress, [0, 0, 0, 0.25, 0.5, 0.5, 0.5, 1, 1, 1])
-    assert (labels.stage[[0, 1, 4, 5, 8, 9]] == -1).all()
+    assert (labels.stage[[0, 1, 4, 5]] == -1).all()
+    assert (labels.stage[8:] == 1).all()
+    assert (labels.within[8:] == 1).all()
 
 
 def test_idling_is_flat() -> None:
@@ -159,7 +161,7 @@ def test_labels_stay_in_range(episode: tuple[list[StageSegment], int], scheme: s
     assert (labels.progress >= low).all()
     assert (labels.progress <= high).all()
     known = ~np.isnan(labels.within)
-    assert ((labels.within[known] >= 0) & (labels.within[known] < 1)).all()
+    assert ((labels.within[known] >= 0) & (labels.within[known] <= 1)).all()
 
 
 @given(
