@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,7 +41,7 @@ class FrameCache:
             path = self._path(dataset, episode, view)
             path.parent.mkdir(parents=True, exist_ok=True)
             frames = np.stack([resize_frames(f[None], self._size)[0] for f in dataset.frames(episode, view)])
-            part = path.with_suffix(".part")
+            part = path.with_suffix(f".{os.getpid()}.part")
             with part.open("wb") as file:
                 np.save(file, frames, allow_pickle=False)
             part.rename(path)

@@ -81,6 +81,7 @@ def run(config: Config) -> dict[str, Any]:
         if config.model.exemplars < 0:
             config.model.exemplars = 6000 if few_demonstrations(datasets) else 0
     import torch
+    from accelerate import PartialState
 
     torch.manual_seed(config.seed)
     model = make_model(config.model)
@@ -92,8 +93,9 @@ def run(config: Config) -> dict[str, Any]:
         )
     summary = _fit(config, model, output, training, validation)
     summary |= {"seconds": round(time.monotonic() - start, 1), "model": str(output / "best")}
-    (output / "training.json").write_text(json.dumps(summary, indent=2))
-    print(json.dumps(summary))
+    if PartialState().is_main_process:
+        (output / "training.json").write_text(json.dumps(summary, indent=2))
+        print(json.dumps(summary))
     return summary
 
 
@@ -129,15 +131,17 @@ def _fit(
         labelled = load_sources(training, FeatureCache(cache, None), config.model)
         trainer.train_encoder(TrainingData(labelled, config.model.tasks))
     features = FeatureCache(cache, model.encoder())
-    episodes = load_sources(training, features, config.model)
-    held_out: list[EpisodeFeatures] = load_sources(validation, features, config.model)
+    with trainer.accelerator.main_process_first():
+        episodes = load_sources(training, features, config.model)
+        held_out: list[EpisodeFeatures] = load_sources(validation, features, config.model)
     data = TrainingData(with_copies(episodes, config, model, output), config.model.tasks)
     model.learn_statistics(data)
     best = trainer.train_heads(data, held_out)
     if held_out:
         model.calibrate(held_out)
-    save_model(model, output / "best")
-    shutil.rmtree(output / "frames", ignore_errors=True)
+    if trainer.accelerator.is_main_process:
+        save_model(model, output / "best")
+        shutil.rmtree(output / "frames", ignore_errors=True)
     return {"validation_mse": best, "episodes": len(training), "validation_episodes": len(validation)}
 
 
