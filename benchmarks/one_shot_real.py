@@ -67,7 +67,7 @@ class Config:
     """Few steps, copies and warps: does it run, not how well."""
     model: ProgressModelConfig = field(
         default_factory=lambda: MultiviewSarmConfig(
-            encoder="classical", label_scheme="equal_budget", exemplar_share=0.85, evidence_rate=3.0
+            encoder="classical", label_scheme="equal_budget", exemplar_share=0.85, evidence_rate=2.5
         )
     )
     """The reward model and its options."""

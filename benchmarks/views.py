@@ -34,7 +34,7 @@ def main() -> None:
         "--tasks", nargs="+", default=["PickPlace"], help="simulated tasks, one model for all"
     )
     options = parser.parse_args()
-    sizes = Sizes(12, 8, 60, 60, 1) if options.quick else Sizes(40, 24, 300, 150, 3)
+    sizes = Sizes(12, 8, 60, 60, 1) if options.quick else Sizes(40, 24, 250, 150, 3)
     view_sets = (("front",), ("front", "wrist")) if options.quick else (*VIEW_SETS, ALL)
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.output_dir or Path(temporary)
@@ -119,6 +119,7 @@ def measure(
                 "--model.use_state=false",
                 f"--encoder_steps={sizes.encoder_steps}",
                 f"--steps={sizes.steps}",
+                "--batch_size=96",
                 f"--seed={seed}",
                 cache,
             ],

@@ -25,9 +25,9 @@ class StageFilterConfig:
     Attributes:
         bins: positions in a stage.
         paces: speeds along the task in multiples of the demonstrated one; negative undoes work.
-        pace_weights: how usual each pace is; near symmetric about zero, else the filter becomes a clock.
+        pace_weights: how usual each pace is; the more even, the less of a clock the filter is.
         pace_seconds: mean time until the pace is drawn anew.
-        evidence_rate: exponent of the evidence a second (0.1 a frame at 30 Hz).
+        evidence_rate: exponent of the evidence a second (1/12 a frame at 30 Hz).
         evidence_floor: share of a uniform distribution mixed into stage probabilities; bounds what one frame can say.
         first_weight: exponent of the first frame's evidence.
         jump_rate: jumps a second to any position at all.
@@ -38,9 +38,9 @@ class StageFilterConfig:
 
     bins: int = 8
     paces: tuple[float, ...] = (-1.0, 0.0, 0.5, 1.0, 2.0, 3.0)
-    pace_weights: tuple[float, ...] = (0.1, 0.25, 0.2, 0.25, 0.1, 0.1)
-    pace_seconds: float = 1.5
-    evidence_rate: float = 3.0
+    pace_weights: tuple[float, ...] = (0.05, 0.2, 0.2, 0.35, 0.12, 0.08)
+    pace_seconds: float = 1.0
+    evidence_rate: float = 2.5
     evidence_floor: float = 0.3
     first_weight: float = 0.3
     jump_rate: float = 0.0003
@@ -168,10 +168,11 @@ class StageFilter:
         if state.belief is None:
             belief, weight = line.initial, self.config.first_weight
         else:
-            move, mix, jump = self._transition(dt)
+            ticks = _milliseconds(dt)
+            move, mix, jump = self._transition(ticks)
             belief = np.matmul(state.belief[:, None], move)[:, 0]
             belief = mix.T @ belief @ jump
-            weight = min(1.0, self.config.evidence_rate * max(dt, 0.0))
+            weight = min(1.0, self.config.evidence_rate * ticks / 1000)
         belief = belief * np.exp(weight * (evidence - evidence.max()))
         belief = belief / belief.sum()
         return FilterState(belief), self._estimate(belief)
@@ -244,19 +245,22 @@ class StageFilter:
             stages[-1] += finished
         return StageEstimate(min(max(mean, 0.0), 1.0), float(np.sqrt(max(variance, 0.0))), stages, finished)
 
-    def _transition(self, dt: float) -> tuple[Array, Array, Array]:
-        """(move [paces, S, S], pace mixing [paces, paces], jumps [S, S]) over `dt`, to the millisecond, cached."""
-        if dt < 0:
-            raise ValueError(f"dt is {dt} seconds; frames come in order of time")
-        # The offset keeps the usual frame rates off the rounding's edge, so that 1/fps and a difference of
-        # timestamps give the same step.
-        ticks = max(1, int(dt * 1000 + 0.37))
+    def _transition(self, ticks: int) -> tuple[Array, Array, Array]:
+        """(move [paces, S, S], pace mixing [paces, paces], jumps [S, S]) over so many milliseconds, cached."""
         steps: dict[int, tuple[Array, Array, Array]] = self._steps  # type: ignore[attr-defined]
         if ticks not in steps:
             if len(steps) > 256:
                 steps.clear()
             steps[ticks] = self._line.transition(ticks / 1000)  # type: ignore[attr-defined]
         return steps[ticks]
+
+
+def _milliseconds(dt: float) -> int:
+    """At least one. The offset keeps the usual frame rates off the rounding's edge, so that 1/fps and a difference of
+    time stamps give the same step."""
+    if dt < 0:
+        raise ValueError(f"dt is {dt} seconds; frames come in order of time")
+    return max(1, int(dt * 1000 + 0.37))
 
 
 @dataclass(frozen=True)

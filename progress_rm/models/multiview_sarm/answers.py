@@ -229,7 +229,8 @@ def fit_logistic(x: Array, y: NDArray[np.bool_]) -> tuple[float, float]:
         return loss
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
-    return float(weights[0].exp()), float(weights[1])
+    log_scale, offset = weights.detach().tolist()
+    return float(np.exp(log_scale)), float(offset)
 
 
 def _logit(p: Array) -> Array:

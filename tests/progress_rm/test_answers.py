@@ -1,0 +1,83 @@
+"""From evidence to reported progress: completion, another task's video, calibration."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from progress_rm.models import MultiviewSarmConfig
+from progress_rm.models.base import TaskSpec
+from progress_rm.models.multiview_sarm.answers import Answers, StageEvidence, fit_logistic
+
+TASK = TaskSpec("do it", ["first", "second"], [0.25, 0.75], [1.0, 3.0], 4.0)
+
+
+def evidence(stage: list[list[float]], within: float, done: float = 0.0, match: float = 1.0) -> StageEvidence:
+    probs = np.array(stage, dtype=np.float64)
+    return StageEvidence(
+        log_stage=np.log(probs),
+        within=np.full(probs.shape, within),
+        spread=np.full(probs.shape, 0.05),
+        done=np.full(len(probs), done),
+        match=np.full(len(probs), match),
+    )
+
+
+@pytest.fixture
+def answers() -> Answers:
+    return Answers(MultiviewSarmConfig(tasks=[TASK, replace(TASK, instruction="other")]))
+
+
+def test_without_a_filter_each_frame_is_the_formula(answers: Answers) -> None:
+    track = answers.unfiltered(0, evidence([[0.5, 0.5]], within=0.4))
+    assert track.progress[0] == pytest.approx(0.5 * 0.25 * 0.4 + 0.5 * (0.25 + 0.75 * 0.4), abs=1e-6)
+    assert track.uncertainty[0] > 0.15
+
+
+def test_complete_is_one_but_only_in_the_last_stage(answers: Answers) -> None:
+    last = answers.unfiltered(0, evidence([[1e-9, 1.0]], within=0.9, done=1.0))
+    assert last.progress[0] == pytest.approx(1, abs=1e-6)
+    assert last.success[0] > 0.99
+    first = answers.unfiltered(0, evidence([[1.0, 1e-9]], within=0.9, done=1.0))
+    assert first.progress[0] < 0.3
+    assert first.success[0] < 0.01
+
+
+def test_another_tasks_video_is_no_progress(answers: Answers) -> None:
+    track = answers.unfiltered(0, evidence([[1e-9, 1.0]], within=0.9, done=1.0, match=0.0))
+    assert track.progress[0] == pytest.approx(0, abs=1e-6)
+    assert track.success[0] < 0.01
+    alone = Answers(MultiviewSarmConfig(tasks=[TASK]))
+    assert alone.unfiltered(0, evidence([[1e-9, 1.0]], within=0.9, match=0.0)).progress[0] > 0.8
+
+
+def test_steps_equal_a_track(answers: Answers) -> None:
+    rng = np.random.default_rng(0)
+    seen = evidence(rng.dirichlet([1, 1], size=30).tolist(), within=0.5, done=0.3)
+    times = np.arange(30) / 10
+    track, state = answers.track(0, seen, times), answers.start(0)
+    for t in range(30):
+        now = StageEvidence(*(getattr(seen, f.name)[t : t + 1] for f in fields(seen)))
+        state, estimate = answers.step(0, state, now, 0.1 if t else 0.0)
+        assert estimate.progress == pytest.approx(track.progress[t], abs=1e-6)
+        assert estimate.success == pytest.approx(track.success[t], abs=1e-6)
+
+
+def test_logistic_fit_recovers_the_truth() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=20_000) * 3
+    y = rng.random(20_000) < 1 / (1 + np.exp(-(0.7 * x - 1.2)))
+    scale, offset = fit_logistic(x, y)
+    assert scale == pytest.approx(0.7, abs=0.05)
+    assert offset == pytest.approx(-1.2, abs=0.1)
+
+
+def test_logistic_fit_survives_separable_data() -> None:
+    x = np.concatenate([np.full(3000, -9.0), [1.0, 2.0, 3.0]])
+    scale, offset = fit_logistic(x, x > 0)
+    probability = 1 / (1 + np.exp(-(scale * x + offset)))
+    assert np.isfinite([scale, offset]).all()
+    assert probability[x > 0].min() > 0.5
+    assert probability[x < 0].max() < 0.01
