@@ -19,7 +19,7 @@ from provenance import provenance
 
 from progress_rm.cli import call
 
-VIEW_SETS = (("front",), ("top",), ("wrist",), ("front", "top"), ("front", "wrist"), ("top", "wrist"))
+VIEW_SETS = (("front",), ("top",), ("wrist",), ("front", "wrist"), ("top", "wrist"), ("front", "top"))
 ALL = ("front", "top", "wrist")
 
 

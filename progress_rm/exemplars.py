@@ -35,7 +35,7 @@ class ExemplarConfig:
     components: int = 48
     whitening: float = 0.5
     temperature: float = 0.05
-    floor: float = 0.05
+    floor: float = 0.1
     power: float = 0.0
     memory: int = 6000
 
