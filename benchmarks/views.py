@@ -31,10 +31,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one seed, two sets, few steps: does it run?")
     parser.add_argument("--output_dir", type=Path, help="keep datasets and models here; repeat to resume")
     parser.add_argument(
-        "--tasks", nargs="+", default=["PickPlace"], help="simulated tasks, one model for all"
+        "--tasks", nargs="+", default=["TidyTable"], help="simulated tasks, one model for all"
     )
     options = parser.parse_args()
-    sizes = Sizes(12, 8, 60, 60, 1) if options.quick else Sizes(40, 24, 250, 150, 3)
+    sizes = Sizes(12, 8, 60, 60, 1) if options.quick else Sizes(40, 20, 500, 250, 3)
     view_sets = (("front",), ("front", "wrist")) if options.quick else (*VIEW_SETS, ALL)
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.output_dir or Path(temporary)
@@ -119,7 +119,6 @@ def measure(
                 "--model.use_state=false",
                 f"--encoder_steps={sizes.encoder_steps}",
                 f"--steps={sizes.steps}",
-                "--batch_size=96",
                 f"--seed={seed}",
                 cache,
             ],
