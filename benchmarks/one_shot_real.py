@@ -14,6 +14,7 @@ Prints a table and, as its last line, one JSON object.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 import time
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from progress_datasets import import_video
@@ -57,7 +59,7 @@ class Config:
     """Seed of training and of the time warps."""
     warps: int = 3
     """Time warps of each kind."""
-    steps: int = 150
+    steps: int = 100
     """Gradient steps of the heads."""
     batch_size: int = 64
     """Windows a step."""
@@ -97,6 +99,9 @@ def run(config: Config) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(config.output_dir or scratch)
         sources = {name: imported(getattr(config, name), folder / name) for name in ("train", "test")}
+        # Batches are drawn on one half of the cores and learnt from on the other; threads that wait for one another
+        # on a busy machine cost minutes.
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
         start = time.monotonic()
         train(
             TrainConfig(
