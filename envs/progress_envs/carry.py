@@ -50,12 +50,12 @@ def measure(world: World, thing: str, container: str, reach_from: float, move_fr
     """
     inside = depth_inside(world, thing, container)
     core = world.bins[container].half - OFF_CENTRE
-    over = _fraction(inside + move_from, core + move_from)
+    over = fraction(inside + move_from, core + move_from)
     if inside >= 0:
-        over = max(over, _fraction(inside, 0.006) * _lowered(world, thing, container))
+        over = max(over, fraction(inside, 0.006) * _lowered(world, thing, container))
         return Carry(1.0, 1.0, 1.0, over, over * _release(world, thing, container, inside))
-    reach, grasp = _hold(world, thing, reach_from)
-    lift = grasp * _fraction(_bottom(world, thing), world.bins[container].wall + CLEARANCE)
+    reach, grasp = hold(world, thing, reach_from)
+    lift = grasp * fraction(bottom(world, thing), world.bins[container].wall + CLEARANCE)
     return Carry(reach, grasp, lift, lift * over, 0.0)
 
 
@@ -70,7 +70,7 @@ def depth_inside(world: World, thing: str, container: str) -> float:
 
 def held(world: World, thing: str) -> bool:
     """The thing lies between the jaws and they are closed on it."""
-    reach, grasp = _hold(world, thing, 1.0)
+    reach, grasp = hold(world, thing, 1.0)
     return reach >= 1 and grasp >= 1
 
 
@@ -79,13 +79,18 @@ def reach_distance(world: World, thing: str) -> float:
     return float(np.linalg.norm(world.pinch(thing) - world.tool()))
 
 
-def _hold(world: World, thing: str, reach_from: float) -> tuple[float, float]:
+def hold(world: World, thing: str, reach_from: float) -> tuple[float, float]:
+    """How far reaching for the thing and closing the jaws on it have come, each in [0, 1].
+
+    Args:
+        reach_from: metres from tool to grasp point at which reaching is at 0.
+    """
     distance = reach_distance(world, thing)
-    reach = 1 - _fraction(distance - NEAR, reach_from - NEAR)
+    reach = 1 - fraction(distance - NEAR, reach_from - NEAR)
     spare = world.opening() - world.width(thing, world.hand()[:, 1])
-    closed = 1 - _fraction(spare - 0.003, WIDE - 0.003)
-    between = 1 - _fraction(-spare - 0.005, 0.004)
-    near = 1 - _fraction(distance - NEAR, NEAR)
+    closed = 1 - fraction(spare - 0.003, WIDE - 0.003)
+    between = 1 - fraction(-spare - 0.005, 0.004)
+    near = 1 - fraction(distance - NEAR, NEAR)
     return reach, closed * between * near
 
 
@@ -94,9 +99,9 @@ def _release(world: World, thing: str, container: str, inside: float) -> float:
     lowered = _lowered(world, thing, container)
     spare = world.opening() - world.width(thing, world.hand()[:, 1])
     distance = float(np.linalg.norm(world.position(thing) - world.tool()))
-    away = _fraction(distance - 0.01, AWAY - 0.01)
-    opened = max(_fraction(spare - 0.003, 0.008), _fraction(distance - 0.025, 0.02))
-    return _fraction(inside, 0.006) * lowered * (0.5 + 0.2 * opened + 0.3 * away * opened)
+    away = fraction(distance - 0.01, AWAY - 0.01)
+    opened = max(fraction(spare - 0.003, 0.008), fraction(distance - 0.025, 0.02))
+    return fraction(inside, 0.006) * lowered * (0.5 + 0.2 * opened + 0.3 * away * opened)
 
 
 def kept(world: World, thing: str, container: str) -> float:
@@ -107,21 +112,20 @@ def kept(world: World, thing: str, container: str) -> float:
     inside = depth_inside(world, thing, container)
     if inside < 0:
         return 0.0
-    _, grasp = _hold(world, thing, 1.0)
-    gripped = _fraction(grasp - 0.4, 0.6)
-    return _fraction(inside, 0.006) * _lowered(world, thing, container) * (1 - 0.5 * gripped)
+    _, grasp = hold(world, thing, 1.0)
+    gripped = fraction(grasp - 0.4, 0.6)
+    return fraction(inside, 0.006) * _lowered(world, thing, container) * (1 - 0.5 * gripped)
 
 
 def _lowered(world: World, thing: str, container: str) -> float:
-    return 1 - _fraction(
-        _bottom(world, thing) - INSIDE, world.bins[container].wall + CLEARANCE + 0.02 - INSIDE
-    )
+    return 1 - fraction(bottom(world, thing) - INSIDE, world.bins[container].wall + CLEARANCE + 0.02 - INSIDE)
 
 
-def _bottom(world: World, thing: str) -> float:
+def bottom(world: World, thing: str) -> float:
     """Metres from the table to the thing's lowest point."""
     return float(world.position(thing)[2]) - world.width(thing, np.array([0.0, 0.0, 1.0])) / 2
 
 
-def _fraction(amount: float, whole: float) -> float:
+def fraction(amount: float, whole: float) -> float:
+    """`amount` as a share of `whole`, clipped to [0, 1]."""
     return float(np.clip(amount / max(whole, 1e-6), 0, 1))

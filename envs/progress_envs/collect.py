@@ -27,13 +27,19 @@ class Config:
     """Record demonstrations of a simulated task by scripted experts of several qualities."""
 
     env: str = "PickPlace"
-    """Task, by name (PickPlace, TidyTable) or Gymnasium id."""
+    """Task, by name (PickPlace, TidyTable, …) or Gymnasium id."""
     output_dir: Path = Path()
     """Folder of the dataset to make."""
     episodes: int = 40
     """How many demonstrations."""
     qualities: list[str] = field(default_factory=lambda: ["expert", "hesitant", "clumsy", "failing"])
-    """Who demonstrates, in equal parts, or weighted: [expert:3,failing:1]."""
+    """Who demonstrates, in equal parts, or weighted: [expert:3,failing:1]. Beside the four: fooling, varied."""
+    style: dict[str, Any] = field(default_factory=dict)
+    """Set properties of the demonstrators, whatever their quality: {speed: 0.6, drop: 0.3}."""
+    split: str | None = None
+    """train, test (other episodes) or shifted (unseen colours, light, cameras); none for the plain scene."""
+    vary: list[str] | None = None
+    """What differs between episodes: pose, size, colour, light, camera, distractors, arm, background."""
     seed: int = 0
     """Decides everything; the same seed gives the same states and actions."""
     image_size: int = 96
@@ -64,6 +70,7 @@ def run(config: Config) -> dict[str, Any]:
     from progress_datasets.write import write_dataset
     from progress_envs import arm
     from progress_envs.render import choose_backend
+    from progress_envs.variation import factors
 
     start = time.monotonic()
     task = _check(config)
@@ -75,6 +82,8 @@ def run(config: Config) -> dict[str, Any]:
         "image_size": config.image_size,
         "fps": config.fps,
         "render": backend,
+        "split": config.split,
+        "vary": config.vary,
     }
     if not config.output_dir.exists():
         with tqdm(total=len(jobs), desc=f"collect {task.__name__}", unit="episode") as bar:
@@ -91,8 +100,14 @@ def run(config: Config) -> dict[str, Any]:
                 video=config.video,
                 state_names=arm.NAMES,
                 action_names=arm.NAMES,
-                stage_order={task.instruction: task.stages},
-                metadata={"env_id": env_id(config.env), "render": backend, "seed": config.seed},
+                stage_order=dict.fromkeys(task.instructions(), task.stages),
+                metadata={
+                    "env_id": env_id(config.env),
+                    "render": backend,
+                    "seed": config.seed,
+                    "split": config.split,
+                    "vary": list(factors(config.split, config.vary)),
+                },
                 robot_type="so101_follower",
             )
     summary = _summary(config, partial, jobs, backend, time.monotonic() - start)
@@ -118,7 +133,7 @@ def plan(config: Config) -> list[Job]:
     seeds = [
         int(np.random.SeedSequence([config.seed, k]).generate_state(1)[0]) for k in range(config.episodes)
     ]
-    return [Job(k, qualities[order[k]], seeds[k]) for k in range(config.episodes)]
+    return [Job(k, qualities[order[k]], seeds[k], config.style) for k in range(config.episodes)]
 
 
 def _check(config: Config) -> Any:
@@ -128,7 +143,9 @@ def _check(config: Config) -> Any:
         UserError: an option is wrong.
     """
     from progress_envs.env import check_views, substeps
+    from progress_envs.styles import Style, with_style
     from progress_envs.task import load_task
+    from progress_envs.variation import factors
 
     if config.output_dir == Path():
         raise UserError("--output_dir is missing: give the folder of the dataset to make")
@@ -143,6 +160,8 @@ def _check(config: Config) -> Any:
     if not config.views:
         raise UserError("--views is empty: name at least one of front, top and wrist")
     check_views(config.views)
+    factors(config.split, config.vary)
+    with_style(Style(), config.style)
     substeps(config.fps)
     name = config.env.removeprefix("progress/").removesuffix("-v0")
     if name not in task_names():

@@ -16,6 +16,7 @@ from progress_envs.engine import mujoco
 from progress_envs.render import Image, Renderer, choose_backend, make_renderer
 from progress_envs.scene import TIMESTEP, VIEWS
 from progress_envs.task import Status, load_task
+from progress_envs.variation import Variation, factors, split_seed
 
 Observation = dict[str, Any]
 Action = NDArray[np.float32]
@@ -29,12 +30,12 @@ DELTA = np.array([0.30, 0.30, 0.30, 120.0, 240.0])
 _RAMPS = 4
 
 
-class ProgressEnv(gym.Env[Observation, Action]):
+class ProgressEnv(gym.Env[Observation, Action], gym.utils.EzPickle):
     """A task on the table, with sparse reward (1 at success, else 0) and true progress in `info`.
 
     Observation: `agent_pos` float32 [6] (degrees, gripper 0..100) and, with obs_type "pixels_state", `pixels`: a dict
-    of uint8 [H, W, 3] by view; with "state", `environment_state` float32 [3 + 7·things + 2·bins] (tool centre; each
-    thing's position in metres and quaternion; each bin's x, y).
+    of uint8 [H, W, 3] by view; with "state", `environment_state` float32 [3 + 7·things + 2·bins + details] (tool
+    centre; each thing's position in metres and quaternion; each bin's x, y; the task's `details`).
 
     Action, float32 [6]: with control "joint" absolute targets as LeRobot's SO-101 takes them (degrees, gripper
     0..100); with "ee_delta" numbers in [-1, 1]: dx, dy, dz, pitch and wrist-roll steps of the commanded tool pose (see
@@ -51,6 +52,10 @@ class ProgressEnv(gym.Env[Observation, Action]):
         control: "joint" or "ee_delta".
         render: "auto", "egl", "osmesa" or "raycast".
         fps: control steps a second.
+        split: None (the plain scene), "train", "test" (as train, other episodes) or "shifted" (colours, light and
+            camera poses unseen in the others); see `progress_envs.variation`.
+        vary: what differs between episodes, of `variation.FACTORS`; None: only "pose" in the plain scene, and pose,
+            size, colour, light and camera in a split.
         render_mode: "rgb_array" or None; `render()` then draws the front camera at `render_size`.
 
     Raises:
@@ -78,15 +83,33 @@ class ProgressEnv(gym.Env[Observation, Action]):
         control: str = "joint",
         render: str = "auto",
         fps: int = 10,
+        split: str | None = None,
+        vary: Sequence[str] | None = None,
         render_mode: str | None = None,
         render_size: int = 480,
     ) -> None:
+        gym.utils.EzPickle.__init__(
+            self,
+            task,
+            obs_type=obs_type,
+            views=views,
+            image_size=image_size,
+            control=control,
+            render=render,
+            fps=fps,
+            split=split,
+            vary=vary,
+            render_mode=render_mode,
+            render_size=render_size,
+        )
         _one_of("obs_type", obs_type, ("pixels_state", "state"))
         _one_of("control", control, ("joint", "ee_delta"))
         check_views(views)
         self._substeps = substeps(fps)
-        self.task = load_task(task)()
+        self.task = load_task(task)(distractors="distractors" in factors(split, vary))
         self.world = self.task.world
+        self.split = split
+        self.variation = Variation(self.world, split, vary)
         self.control = control
         self.fps = fps
         self.views = tuple(views)
@@ -114,6 +137,11 @@ class ProgressEnv(gym.Env[Observation, Action]):
         return self._backend
 
     @property
+    def task_description(self) -> str:
+        """What is asked for in this episode, in words."""
+        return self.task.instruction
+
+    @property
     def status(self) -> Status:
         """Stage, true progress and success now."""
         return self._status
@@ -121,12 +149,20 @@ class ProgressEnv(gym.Env[Observation, Action]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Start an episode: objects and bins placed by the seed, the arm near its home pose."""
-        super().reset(seed=seed)
+        """Start an episode: objects and bins placed by the seed, the arm near its home pose.
+
+        The same seed means another episode in another split. `options` are not used.
+        """
+        super().reset(seed=None if seed is None else split_seed(seed, self.split))
+        looks, words = self.np_random.spawn(2)
+        self.variation.before(looks)
+        places = self.np_random if "pose" in self.variation.factors else np.random.default_rng(0)
         spread = np.array([8.0, 4.0, 4.0, 3.0, 5.0, 10.0])
-        joints = HOME + spread * self.np_random.uniform(-1, 1, 6)
+        joints = HOME + spread * places.uniform(-1, 1, 6)
         self.world.reset(joints)
-        self.task.reset(self.np_random)
+        self.task.instruct(words)
+        self.task.reset(places)
+        self.variation.after(looks)
         self.target = joints
         self.command = arm.forward(joints)
         self._steps = 0
@@ -201,6 +237,7 @@ class ProgressEnv(gym.Env[Observation, Action]):
             body = self.world.data.body(thing)
             parts += [body.xpos, body.xquat]
         parts += [self.world.position(container)[:2] for container in self.world.bins]
+        parts.append(np.asarray(self.task.details(), dtype=np.float64))
         return np.concatenate(parts).astype(np.float32)
 
     def _info(self) -> dict[str, Any]:
@@ -213,7 +250,7 @@ class ProgressEnv(gym.Env[Observation, Action]):
     def _observation_space(self) -> spaces.Space[Observation]:
         box = {"agent_pos": spaces.Box(-200.0, 200.0, (6,), np.float32)}
         if not self._pixels:
-            size = 3 + 7 * len(self.task.things) + 2 * len(self.task.bins)
+            size = len(self._environment_state())
             return spaces.Dict({**box, "environment_state": spaces.Box(-100.0, 100.0, (size,), np.float32)})
         image = spaces.Box(0, 255, (self.image_size, self.image_size, 3), np.uint8)
         return spaces.Dict({**box, "pixels": spaces.Dict(dict.fromkeys(self.views, image))})

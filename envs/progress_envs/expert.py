@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from progress_datasets.errors import UserError
 from progress_envs import arm, carry, grasp
 from progress_envs.arm import Pose
 from progress_envs.env import DELTA, ProgressEnv
-from progress_envs.styles import QUALITIES, Style, sample_style
+from progress_envs.styles import QUALITIES, Style, sample_style, with_style
 
 Floats = NDArray[np.float64]
 
@@ -37,24 +37,31 @@ class Expert:
     Attributes:
         done: the expert has nothing more to do (a failing one stops early).
         pose: the tool pose it commands.
+        style: its manner in this episode.
+        jobs_done: how many of the task's jobs it has finished; tasks that have jobs count them here.
     """
 
-    def __init__(self, env: ProgressEnv, quality: str, seed: int) -> None:
+    def __init__(
+        self, env: ProgressEnv, quality: str, seed: int, style: Mapping[str, object] | None = None
+    ) -> None:
         if quality not in QUALITIES:
             raise UserError(f"quality '{quality}' is unknown; choose one of {', '.join(QUALITIES)}")
         self.env = env
         self.world = env.world
         self.quality = quality
         self.seed = seed
+        self._changes = dict(style or {})
         self.reset()
 
     def reset(self) -> None:
         """Begin the episode that the env was just reset to."""
         self.rng = np.random.default_rng([self.seed, QUALITIES.index(self.quality)])
-        self.style: Style = sample_style(self.quality, self.rng, len(self.world.things))
+        task = self.env.task
+        drawn = sample_style(self.quality, self.rng, task.jobs, task.fail_modes)
+        self.style: Style = with_style(drawn, self._changes)
         self.done = False
         self.pose = self.env.command
-        self._brought = 0
+        self.jobs_done = 0
         self._failures = 0
         self._mishaps = self.style.mishaps
         self._plan = self._run()
@@ -77,99 +84,132 @@ class Expert:
             last: the task ends with it, so that it cannot be undone afterwards.
         """
         style = self.style
-        doomed = style.fail_thing is not None and self._brought >= style.fail_thing
-        if doomed and style.fail_mode == "miss":
+        if self.doomed("miss"):
             for _ in range(int(self.rng.integers(1, 4))):
-                yield from self._pick(thing, miss=True)
-            raise _GiveUp
-        yield from self._pick(thing, miss=self._happens(style.miss))
+                yield from self.pick(thing, miss=True)
+            self.give_up()
+        yield from self.pick(thing, miss=self.happens(style.miss))
         if not carry.held(self.world, thing):
             self._failures += 1
             return
         self._failures = 0
-        if self._happens(style.detour):
-            yield from self._detour()
-        drop = (doomed and style.fail_mode == "drop") or self._happens(style.drop)
-        yield from self._move_over(thing, container, until=self.rng.uniform(0.1, 0.5) if drop else 1.0)
+        if self.happens(style.detour):
+            yield from self.detour()
+        doomed = self.doomed("drop")
+        drop = doomed or self.happens(style.drop)
+        yield from self.move_over(thing, container, until=self.rng.uniform(0.1, 0.5) if drop else 1.0)
         if drop:
-            yield from self._let_go(thing)
+            yield from self.let_go(thing)
             if doomed:
-                raise _GiveUp
+                self.give_up()
             return
         if not carry.held(self.world, thing):
             return
-        yield from self._lower(thing, container)
-        if self._happens(style.undo):
-            yield from self._take_back(thing)
+        yield from self.lower(thing, container)
+        if self.happens(style.undo):
+            yield from self.take_back(thing)
             return
-        yield from self._let_go(thing)
+        yield from self.let_go(thing)
         if carry.depth_inside(self.world, thing, container) > 0:
-            self._brought += 1
-            if not last and self._happens(style.undo):
-                yield from self._pick(thing)
+            self.jobs_done += 1
+            if not last and self.happens(style.undo):
+                yield from self.pick(thing)
                 if carry.held(self.world, thing):
-                    self._brought -= 1
-                    yield from self._take_back(thing)
+                    self.jobs_done -= 1
+                    yield from self.take_back(thing)
+
+    def bring_nearly(self, thing: str, container: str) -> Iterator[None]:
+        """Make the thing look brought: lay it down just beside the container, or hold it above."""
+        while not carry.held(self.world, thing):
+            yield from self.pick(thing)
+        if self.rng.random() < 0.4:
+            yield from self.move_over(thing, container)
+            yield from self.wait(self.rng.uniform(0.8, 2.0))
+            return
+        beside = grasp.spot_beside(self.world, thing, container)
+        offset = self.world.position(thing) - self.world.tool()
+        yield from self.move(
+            replace(self.pose, x=beside[0] - offset[0], y=beside[1] - offset[1]), wander=True
+        )
+        yield from self.put_down(thing)
+
+    def doomed(self, mode: str) -> bool:
+        """Whether a failing demonstrator ends its work here, in this way (of `Task.fail_modes`)."""
+        at = self.style.fail_job
+        return at is not None and self.jobs_done >= at and self.style.fail_mode == mode
+
+    def give_up(self) -> None:
+        """End the episode unfinished."""
+        raise _GiveUp
+
+    def stop_at(self, progress: float) -> None:
+        """Give up as soon as the true progress is that high."""
+        self.style = replace(self.style, stop_at=min(progress, self.style.stop_at or 1.0))
 
     # -- skills ---------------------------------------------------------------------------------------------------
 
-    def _pick(self, thing: str, miss: bool = False) -> Iterator[None]:
+    def pick(self, thing: str, miss: bool = False) -> Iterator[None]:
         """Open, hover, go down, close, lift."""
         yaw = grasp.grasp_yaw(self.world, thing, self.pose, self._failures, self.rng)
         spare = grasp.spare_opening(self.world, thing, self._failures)
         goal, width = grasp.grasp_pose(self.world, thing, yaw, spare)
         if self.pose.z < 0.08:
-            yield from self._move(replace(self.pose, z=0.09))
-        yield from self._move(replace(goal, z=goal.z + HOVER), wander=True)
+            yield from self.move(replace(self.pose, z=0.09))
+        yield from self.move(replace(goal, z=goal.z + HOVER), wander=True)
         goal, width = grasp.grasp_pose(self.world, thing, yaw, spare)
         if miss:
             goal = self._beside(goal, thing)
-        yield from self._move(goal, slow=0.75)
-        yield from self._grip(max(width - 0.008, 0.0), 0.5)
-        yield from self._move(replace(self.pose, z=grasp.carry_height(self.world, thing)), slow=0.9)
+        yield from self.move(goal, slow=0.75)
+        yield from self.grip(max(width - 0.008, 0.0), 0.5)
+        yield from self.move(replace(self.pose, z=grasp.carry_height(self.world, thing)), slow=0.9)
 
-    def _move_over(self, thing: str, container: str, until: float = 1.0) -> Iterator[None]:
+    def move_over(self, thing: str, container: str, until: float = 1.0) -> Iterator[None]:
         """Carry the thing over its place in the container, or `until` that fraction of the way."""
         yaw = grasp.bin_yaw(self.world, container, self.pose)
         place = grasp.slot(self.world, thing, container, yaw, self.rng)
         offset = grasp.offset_after_turn(self.world, thing, yaw - self.pose.yaw)
         goal = replace(self.pose, x=place[0] - offset[0], y=place[1] - offset[1], yaw=yaw)
         goal = replace(goal, z=max(goal.z, grasp.carry_height(self.world, thing)))
-        yield from self._move(goal, until=until, wander=True)
+        yield from self.move(goal, until=until, wander=True)
 
-    def _lower(self, thing: str, container: str) -> Iterator[None]:
+    def lower(self, thing: str, container: str) -> Iterator[None]:
+        """Lower the held thing into the container it is above."""
         drop = self.world.position(thing)[2] - grasp.half_height(self.world, thing) - 0.008
-        yield from self._move(replace(self.pose, z=self.pose.z - drop), slow=0.8)
+        yield from self.move(replace(self.pose, z=self.pose.z - drop), slow=0.8)
 
-    def _let_go(self, thing: str) -> Iterator[None]:
+    def let_go(self, thing: str) -> Iterator[None]:
         """Open and rise clear."""
         width = self.world.opening()
-        yield from self._grip(width + 0.013, 0.25)
-        yield from self._move(replace(self.pose, z=self.pose.z + 0.065))
+        yield from self.grip(width + 0.013, 0.25)
+        yield from self.move(replace(self.pose, z=self.pose.z + 0.065))
         for _ in range(4):
             # The arm lags behind what it was told; what comes next depends on the hand being clear.
             if np.linalg.norm(self.world.tool() - self.world.position(thing)) > carry.AWAY:
                 break
-            yield from self._tick()
+            yield from self.tick()
 
-    def _take_back(self, thing: str) -> Iterator[None]:
+    def take_back(self, thing: str) -> Iterator[None]:
         """Bring a held thing from the bin back onto the table."""
-        yield from self._move(replace(self.pose, z=grasp.carry_height(self.world, thing)))
+        yield from self.move(replace(self.pose, z=grasp.carry_height(self.world, thing)))
         spot = grasp.free_spot(self.world, thing, self.rng)
         offset = self.world.position(thing) - self.world.tool()
-        yield from self._move(replace(self.pose, x=spot[0] - offset[0], y=spot[1] - offset[1]), wander=True)
-        drop = self.world.position(thing)[2] - grasp.half_height(self.world, thing) - 0.004
-        yield from self._move(replace(self.pose, z=self.pose.z - drop))
-        yield from self._let_go(thing)
+        yield from self.move(replace(self.pose, x=spot[0] - offset[0], y=spot[1] - offset[1]), wander=True)
+        yield from self.put_down(thing)
 
-    def _detour(self) -> Iterator[None]:
+    def put_down(self, thing: str, above: float = 0.004) -> Iterator[None]:
+        """Lower the held thing to `above` metres over the table, open and rise clear."""
+        drop = self.world.position(thing)[2] - grasp.half_height(self.world, thing) - above
+        yield from self.move(replace(self.pose, z=self.pose.z - drop))
+        yield from self.let_go(thing)
+
+    def detour(self) -> Iterator[None]:
         """Wander off with whatever is in the hand."""
         angle, reach = math.radians(self.rng.uniform(-35, 35)), self.rng.uniform(0.14, 0.22)
         goal = replace(self.pose, x=reach * math.cos(angle), y=reach * math.sin(angle), z=self.pose.z + 0.01)
-        yield from self._move(goal)
-        yield from self._wait(self.rng.uniform(0.1, 0.6))
+        yield from self.move(goal)
+        yield from self.wait(self.rng.uniform(0.1, 0.6))
 
-    def _grip(self, opening: float, seconds: float) -> Iterator[None]:
+    def grip(self, opening: float, seconds: float) -> Iterator[None]:
         """Bring the jaws to `opening` metres and give them time."""
         target = float(np.clip(opening / arm.OPENING * 100, 0, 100))
         steps = max(1, round(seconds * self.env.fps / self.style.speed**0.5))
@@ -177,15 +217,14 @@ class Expert:
         for step in range(1, steps + 1):
             share = min(1.0, step / max(1, steps - 1))
             self.pose = replace(self.pose, gripper=start + (target - start) * share)
-            yield from self._tick()
+            yield from self.tick()
 
-    def _wait(self, seconds: float) -> Iterator[None]:
+    def wait(self, seconds: float) -> Iterator[None]:
+        """Hold still."""
         for _ in range(round(seconds * self.env.fps)):
-            yield from self._tick()
+            yield from self.tick()
 
-    def _move(
-        self, goal: Pose, until: float = 1.0, slow: float = 1.0, wander: bool = False
-    ) -> Iterator[None]:
+    def move(self, goal: Pose, until: float = 1.0, slow: float = 1.0, wander: bool = False) -> Iterator[None]:
         """Move the tool along an arc about the shoulder, starting and ending gently.
 
         Args:
@@ -212,7 +251,7 @@ class Expert:
             pitch = start.pitch + (goal.pitch - start.pitch) * eased
             gripper = start.gripper + (goal.gripper - start.gripper) * eased
             self.pose = _cartesian(now, pitch, gripper)
-            yield from self._tick()
+            yield from self.tick()
             if wander or self.rng.random() < 0.3:
                 yield from self._hesitate()
 
@@ -222,7 +261,7 @@ class Expert:
         if self.rng.random() >= style.pause_rate / self.env.fps:
             return
         if self.rng.random() < 0.6:
-            yield from self._wait(self.rng.uniform(*style.pause))
+            yield from self.wait(self.rng.uniform(*style.pause))
             return
         held_back = self.pose
         steps = round(self.rng.uniform(0.5, 1.2) * self.env.fps)
@@ -232,15 +271,16 @@ class Expert:
             self.pose = replace(
                 held_back, x=held_back.x + way[0], y=held_back.y + way[1], z=held_back.z + way[2]
             )
-            yield from self._tick()
+            yield from self.tick()
 
-    def _happens(self, probability: float) -> bool:
+    def happens(self, probability: float) -> bool:
         """Whether a mishap of that probability happens now; each episode has only so many."""
         happens = self._mishaps > 0 and bool(self.rng.random() < probability)
         self._mishaps -= happens
         return happens
 
-    def _tick(self) -> Iterator[None]:
+    def tick(self) -> Iterator[None]:
+        """Let one control step pass."""
         yield
         stop = self.style.stop_at
         if stop is not None and self.env.status.progress >= stop:
@@ -248,11 +288,12 @@ class Expert:
 
     def _run(self) -> Iterator[None]:
         try:
-            yield from self.env.task.plan(self)
+            task = self.env.task
+            yield from task.fool(self) if self.style.fooling else task.plan(self)
         except _GiveUp:
             still = replace(self.style, stop_at=None)
             self.style = still
-            yield from self._wait(self.rng.uniform(0.0, still.linger))
+            yield from self.wait(self.rng.uniform(0.0, still.linger))
 
     def _action(self) -> NDArray[np.float32]:
         """The commanded pose as an action of the env's kind."""
@@ -281,19 +322,22 @@ class Expert:
         return replace(goal, x=float(x), y=float(y))
 
 
-def make_expert(env: object, quality: str = "expert", seed: int = 0) -> Expert:
+def make_expert(
+    env: object, quality: str = "expert", seed: int = 0, style: Mapping[str, object] | None = None
+) -> Expert:
     """An expert for a (possibly wrapped) env; make it, or `reset()` it, after `env.reset`.
 
     Args:
         env: made by `gymnasium.make("progress/…")`.
         quality: "expert", "hesitant" (slow, pauses), "clumsy" (misses, drops, detours, undoes, recovers) or "failing"
-            (ends unfinished).
+            (ends unfinished), "fooling" (looks done, is not), "varied" (anything between and beyond).
         seed: decides every choice it makes.
+        style: fields of `Style` to set, whatever the quality says.
 
     Raises:
-        UserError: there is no such quality.
+        UserError: there is no such quality or field.
     """
-    return Expert(env.unwrapped, quality, seed)  # type: ignore[attr-defined]
+    return Expert(env.unwrapped, quality, seed, style)  # type: ignore[attr-defined]
 
 
 def _polar(pose: Pose) -> Floats:

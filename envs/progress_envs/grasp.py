@@ -109,6 +109,17 @@ def free_spot(world: World, thing: str, rng: np.random.Generator) -> Floats:
     return best
 
 
+def spot_beside(world: World, thing: str, container: str) -> Floats:
+    """The place on the table just outside the container, [2] metres, on the side towards the middle of the table."""
+    turn = world.rotation(container)[:2, :2]
+    towards = turn.T @ (np.array([0.17, 0.0]) - world.position(container)[:2])
+    axis = np.argmax(np.abs(towards))
+    away = world.bins[container].half + world.things[thing].radius + 0.022
+    offset = np.zeros(2)
+    offset[axis] = np.sign(towards[axis]) * away
+    return np.asarray(world.position(container)[:2] + turn @ offset)
+
+
 def jaw_axis(yaw: float) -> Floats:
     """Unit vector [3] from the moving to the fixed jaw, with the hand pointing down."""
     return np.array([-math.sin(math.radians(yaw)), math.cos(math.radians(yaw)), 0.0])

@@ -21,11 +21,6 @@ class RaycastRenderer:
         self._normal = np.empty(3 * count)
         self._groups = np.array([1, 1, 1, 0, 0, 0], dtype=np.uint8)
         self._rays: dict[int, NDArray[np.float64]] = {}
-        model = world.model
-        # The last row is what a ray sees that hits nothing: black, as in OpenGL.
-        self._colours = np.vstack([model.geom_rgba[:, :3], np.zeros(3)]).astype(np.float32) * 255
-        self._ambient = float(model.vis.headlight.ambient[0])
-        self._lights = list(range(model.nlight))
 
     def render(self, camera: str) -> NDArray[np.uint8]:
         """uint8 [H, W, 3]."""
@@ -39,11 +34,13 @@ class RaycastRenderer:
             self._geom, self._distance, self._normal, len(rays), mujoco.mjMAXVAL,
         )  # fmt: skip
         normals = self._normal.reshape(-1, 3).astype(np.float32)
-        shade = np.full(len(rays), self._ambient, dtype=np.float32)
-        for light in self._lights:
+        shade = np.tile(model.vis.headlight.ambient.astype(np.float32), (len(rays), 1))
+        for light in range(model.nlight):
             facing = normals @ -data.light_xdir[light].astype(np.float32)
-            shade += float(model.light_diffuse[light, 0]) * np.maximum(facing, 0)
-        colour = self._colours[self._geom] * np.minimum(shade, 1)[:, None]
+            shade += np.maximum(facing, 0)[:, None] * model.light_diffuse[light]
+        # The last row is what a ray sees that hits nothing: black, as in OpenGL.
+        colours = np.vstack([model.geom_rgba[:, :3], np.zeros(3)]).astype(np.float32) * 255
+        colour = colours[self._geom] * np.minimum(shade, 1)
         return np.asarray(np.minimum(colour + 0.5, 255).astype(np.uint8).reshape(*self._shape, 3))
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,12 @@ TAIL = 0.4
 
 @dataclass(frozen=True)
 class Job:
-    """One episode to record."""
+    """One episode to record; `style` sets fields of the demonstrator's `Style`."""
 
     index: int
     quality: str
     seed: int
+    style: dict[str, Any] = field(default_factory=dict)
 
 
 def record(env: Any, job: Job) -> dict[str, Any]:
@@ -41,7 +42,8 @@ def record(env: Any, job: Job) -> dict[str, Any]:
 
     observation, info = env.reset(seed=job.seed)
     stages = env.unwrapped.task.stages
-    expert = make_expert(env, job.quality, job.seed)
+    expert = make_expert(env, job.quality, job.seed, job.style)
+    style = asdict(expert.style)
     seen, actions, over = [(observation, info)], [], False
     while not over:
         action = expert.act()
@@ -70,6 +72,7 @@ def record(env: Any, job: Job) -> dict[str, Any]:
             "outcome": str(Outcome.SUCCESS if info["is_success"] else outcome),
             "seed": job.seed,
             "env_id": env.spec.id,
+            "style": json.dumps(style),
         },
     }
     views = env.unwrapped.views

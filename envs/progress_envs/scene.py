@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,12 +37,14 @@ class Thing:
         shape: "box", "cylinder" (upright) or "sphere".
         size: half extents in metres: (x, y, z) of a box, (radius, half height) of a cylinder, (radius,) of a sphere.
         colour: a key of `COLOURS`.
+        sizes: smallest and largest factor on its size where sizes vary.
     """
 
     name: str
     shape: str
     size: tuple[float, ...]
     colour: str
+    sizes: tuple[float, float] = (0.92, 1.08)
 
     @property
     def half_height(self) -> float:
@@ -88,8 +90,36 @@ class Bin:
         return f'<body name="{self.name}" mocap="true">{geoms}</body>'
 
 
-def mjcf(things: Sequence[Thing], bins: Sequence[Bin], extra: str = "") -> str:
-    """The whole scene as MJCF; `extra` goes into the worldbody as it is."""
+DISTRACTORS = ("distractor box", "distractor disc", "distractor post")
+"""Names of what stands about where distractors vary; nothing a task asks for."""
+
+
+def _distractors() -> str:
+    shapes = (
+        'type="box" size="0.016 0.012 0.010"',
+        'type="cylinder" size="0.018 0.007"',
+        'type="capsule" size="0.008 0.012"',
+    )
+    return "\n".join(
+        f'<body name="{name}" mocap="true" pos="0 0 -1"><geom name="{name}" class="fixed" {shape}/></body>'
+        for name, shape in zip(DISTRACTORS, shapes, strict=True)
+    )
+
+
+def mjcf(
+    things: Sequence[Thing],
+    bins: Sequence[Bin],
+    extra: str = "",
+    sections: str = "",
+    distractors: bool = False,
+) -> str:
+    """The whole scene as MJCF.
+
+    Args:
+        extra: goes into the worldbody as it is.
+        sections: goes beside the worldbody as it is.
+        distractors: have things about that no task asks for.
+    """
     loose = "\n".join(thing.mjcf() for thing in things)
     containers = "\n".join(container.mjcf() for container in bins)
     return f"""
@@ -120,8 +150,10 @@ def mjcf(things: Sequence[Thing], bins: Sequence[Bin], extra: str = "") -> str:
     {loose}
     {containers}
     {extra}
+    {_distractors() if distractors else ""}
   </worldbody>
   <actuator>{arm.ACTUATORS}</actuator>
+  {sections}
 </mujoco>"""
 
 
@@ -130,18 +162,37 @@ class World:
 
     Attributes:
         model, data: MuJoCo's model and state.
-        things, bins: the task's objects and containers by name.
+        things, bins: the task's objects, as large as they are now, and containers by name.
+        originals: the objects as the task declares them.
     """
 
-    def __init__(self, things: Sequence[Thing], bins: Sequence[Bin], extra: str = "") -> None:
-        self.model = mujoco.MjModel.from_xml_string(mjcf(things, bins, extra))
+    def __init__(
+        self,
+        things: Sequence[Thing],
+        bins: Sequence[Bin],
+        extra: str = "",
+        sections: str = "",
+        distractors: bool = False,
+    ) -> None:
+        self.model = mujoco.MjModel.from_xml_string(mjcf(things, bins, extra, sections, distractors))
         self.data = mujoco.MjData(self.model)
-        self.things = {thing.name: thing for thing in things}
+        self.originals = {thing.name: thing for thing in things}
+        self.things = dict(self.originals)
         self.bins = {container.name: container for container in bins}
         self._arm_qpos = np.array([self.model.joint(name).qposadr[0] for name in arm.JOINTS])
         self._tool = self.model.site("tool").id
         self._body = {name: self.model.body(name).id for name in (*self.things, *self.bins)}
         self._free = {name: int(self.model.joint(name).qposadr[0]) for name in self.things}
+        self._compiled = {
+            name: (
+                self.model.geom(name).size.copy(),
+                float(self.model.geom_rbound[self.model.geom(name).id]),
+                self.model.geom_aabb[self.model.geom(name).id].copy(),
+                float(self.model.body_mass[self._body[name]]),
+                self.model.body_inertia[self._body[name]].copy(),
+            )
+            for name in self.things
+        }
         self._mocap = {name: int(self.model.body(name).mocapid[0]) for name in self.bins}
 
     def reset(self, joints: Floats) -> None:
@@ -161,6 +212,27 @@ class World:
         else:
             start = self._free[name]
             self.data.qpos[start : start + 7] = [x, y, self.things[name].half_height, *quat]
+
+    def place_distractor(self, name: str, x: float, y: float, z: float, yaw: float) -> None:
+        """Stand one of `DISTRACTORS` at (x, y), its underside at z, metres, turned by `yaw` degrees."""
+        mocap = int(self.model.body(name).mocapid[0])
+        size = self.model.geom(name).size
+        half = {"box": size[2], "disc": size[1], "post": size[0] + size[1]}[name.split()[-1]]
+        self.data.mocap_pos[mocap] = [x, y, z + half]
+        self.data.mocap_quat[mocap] = [np.cos(np.radians(yaw) / 2), 0.0, 0.0, np.sin(np.radians(yaw) / 2)]
+
+    def resize(self, name: str, factor: float) -> None:
+        """Make a thing `factor` times as large as its task declares; call `mj_setConst` and `reset` afterwards."""
+        original, model = self.originals[name], self.model
+        self.things[name] = replace(original, size=tuple(factor * size for size in original.size))
+        geom, body = model.geom(name).id, self._body[name]
+        # Always from the numbers as compiled: factors on factors would leave rounding behind.
+        size, rbound, aabb, mass, inertia = self._compiled[name]
+        model.geom_size[geom] = factor * size
+        model.geom_rbound[geom] = factor * rbound
+        model.geom_aabb[geom] = factor * aabb
+        model.body_mass[body] = factor**3 * mass
+        model.body_inertia[body] = factor**5 * inertia
 
     def settle(self) -> None:
         """Derive all poses from the positions."""

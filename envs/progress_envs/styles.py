@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from progress_datasets.errors import UserError
 
-QUALITIES = ("expert", "hesitant", "clumsy", "failing")
+QUALITIES = ("expert", "hesitant", "clumsy", "failing", "fooling", "varied")
+"""Regions of the space of styles; "varied" is all of it."""
 
 
 @dataclass(frozen=True)
 class Style:
-    """One demonstrator's manner.
+    """One demonstrator's manner: a point in a continuum, of which the qualities are regions.
 
     Attributes:
         speed: factor on the expert's nominal speed.
@@ -24,8 +26,9 @@ class Style:
             placed thing to be taken out again.
         mishaps: how many of these happen at most.
         stop_at: true progress at which it gives up, or None.
-        fail_thing: how many things it brings before the one at which it fails, or None.
-        fail_mode: "drop" or "miss", what goes wrong with that thing.
+        fail_job: how many jobs (of `Task.jobs`) it finishes before the one at which it fails, or None.
+        fail_mode: what goes wrong with that job, of `Task.fail_modes`.
+        fooling: it makes the work look done while it is not (see `Task.fool`).
         linger: longest time it stays still after giving up, seconds.
     """
 
@@ -39,20 +42,26 @@ class Style:
     undo: float = 0.0
     mishaps: int = 0
     stop_at: float | None = None
-    fail_thing: int | None = None
+    fail_job: int | None = None
     fail_mode: str = ""
+    fooling: bool = False
     linger: float = 2.0
 
 
-def sample_style(quality: str, rng: np.random.Generator, things: int) -> Style:
+def sample_style(
+    quality: str, rng: np.random.Generator, jobs: int = 1, fail_modes: Sequence[str] = ()
+) -> Style:
     """A demonstrator of that quality.
 
     Args:
-        things: how many things the task handles; a failing one fails at any of them.
+        jobs: how many like pieces of work the task consists of; a failing one fails at any of them.
+        fail_modes: mishaps that can end the work on a job.
 
     Raises:
         UserError: there is no such quality.
     """
+    # Per job, so that four things do not mean four times the trouble.
+    often = min(1.0, 1.6 / jobs)
     if quality == "expert":
         return Style(speed=rng.uniform(0.92, 1.12))
     if quality == "hesitant":
@@ -60,9 +69,7 @@ def sample_style(quality: str, rng: np.random.Generator, things: int) -> Style:
             speed=rng.uniform(0.5, 0.8), pause_rate=rng.uniform(0.3, 0.7), pause=(0.3, 1.6), wobble=0.015
         )
     if quality == "clumsy":
-        # Per thing, so that four things do not mean four times the trouble.
-        often = min(1.0, 1.6 / things)
-        mishaps = int(rng.integers(1, 4 if things == 1 else 5))
+        mishaps = int(rng.integers(1, 4 if jobs == 1 else 5))
         return Style(
             speed=rng.uniform(0.75, 1.1),
             pause_rate=0.12,
@@ -75,12 +82,47 @@ def sample_style(quality: str, rng: np.random.Generator, things: int) -> Style:
         )
     if quality == "failing":
         usual = Style(speed=rng.uniform(0.6, 1.1), pause_rate=rng.uniform(0, 0.35), wobble=0.012)
-        return _failing(usual, rng, things)
+        return _failing(usual, rng, jobs, fail_modes)
+    if quality == "fooling":
+        return Style(speed=rng.uniform(0.7, 1.1), pause_rate=rng.uniform(0, 0.3), wobble=0.012, fooling=True)
+    if quality == "varied":
+        return _varied(rng, jobs, often, fail_modes)
     raise UserError(f"quality '{quality}' is unknown; choose one of {', '.join(QUALITIES)}")
 
 
-def _failing(usual: Style, rng: np.random.Generator, things: int) -> Style:
-    if rng.random() < 0.6:
+def with_style(style: Style, changes: Mapping[str, object]) -> Style:
+    """The style with some of its fields set.
+
+    Raises:
+        UserError: there is no such field.
+    """
+    names = [field.name for field in fields(Style)]
+    for name in changes:
+        if name not in names:
+            raise UserError(f"style: '{name}' is unknown; choose from {', '.join(names)}")
+    return replace(style, **changes)  # type: ignore[arg-type]
+
+
+def _failing(usual: Style, rng: np.random.Generator, jobs: int, fail_modes: Sequence[str]) -> Style:
+    if not fail_modes or rng.random() < 0.6:
         return replace(usual, stop_at=rng.uniform(0.1, 0.95))
-    mode = "drop" if rng.random() < 0.65 else "miss"
-    return replace(usual, fail_thing=int(rng.integers(things)), fail_mode=mode, miss=0.1, mishaps=1)
+    mode = fail_modes[0] if rng.random() < 0.65 else fail_modes[-1]
+    return replace(usual, fail_job=int(rng.integers(jobs)), fail_mode=mode, miss=0.1, mishaps=1)
+
+
+def _varied(rng: np.random.Generator, jobs: int, often: float, fail_modes: Sequence[str]) -> Style:
+    style = Style(
+        speed=rng.uniform(0.45, 1.15),
+        pause_rate=rng.uniform(0, 0.6),
+        pause=(0.3, rng.uniform(0.5, 1.8)),
+        wobble=rng.uniform(0.003, 0.03),
+        miss=rng.uniform(0, 0.4) * often,
+        drop=rng.uniform(0, 0.4) * often,
+        detour=rng.uniform(0, 0.45) * often,
+        undo=rng.uniform(0, 0.3) * often,
+        mishaps=int(rng.integers(0, 5)),
+    )
+    end = rng.random()
+    if end < 0.15:
+        return replace(style, fooling=True)
+    return _failing(style, rng, jobs, fail_modes) if end < 0.4 else style

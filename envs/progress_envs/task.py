@@ -38,18 +38,32 @@ class Task(ABC):
         time_limit: seconds after which an episode is truncated.
         things, bins: what stands on the table.
         extra: further MJCF for the worldbody.
+        sections: further MJCF beside the worldbody (equality, tendon, contact, …).
+        jobs: how many like pieces of work the task consists of; a failing demonstrator fails at one of them.
+        fail_modes: mishaps of `Expert.doomed` with which `plan` can end the work on a job.
     """
 
-    instruction: ClassVar[str]
+    instruction: str
     stages: ClassVar[tuple[str, ...]]
     seconds: ClassVar[tuple[float, ...]]
     time_limit: ClassVar[float]
-    things: ClassVar[tuple[Thing, ...]]
-    bins: ClassVar[tuple[Bin, ...]]
+    things: ClassVar[tuple[Thing, ...]] = ()
+    bins: ClassVar[tuple[Bin, ...]] = ()
     extra: ClassVar[str] = ""
+    sections: ClassVar[str] = ""
+    jobs: ClassVar[int] = 1
+    fail_modes: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self) -> None:
-        self.world = World(self.things, self.bins, self.extra)
+    def __init__(self, distractors: bool = False) -> None:
+        self.world = World(self.things, self.bins, self.extra, self.sections, distractors)
+
+    @classmethod
+    def instructions(cls) -> tuple[str, ...]:
+        """Everything the task may ask for; `instruction` is what it asks for in this episode."""
+        return (cls.instruction,)
+
+    def instruct(self, rng: np.random.Generator) -> None:  # noqa: B027 -- most tasks ask for one thing only
+        """Choose this episode's `instruction`; comes before `reset`."""
 
     @property
     def weights(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -72,6 +86,16 @@ class Task(ABC):
     @abstractmethod
     def plan(self, expert: Expert) -> Iterator[None]:
         """How the expert does it: a generator that moves `expert` and yields once for every control step."""
+
+    def fool(self, expert: Expert) -> Iterator[None]:
+        """How the work is made to look done while it is not. Here: all but the last moment of it."""
+        expert.stop_at(0.97)
+        yield from self.plan(expert)
+
+    def details(self) -> Sequence[float]:
+        """What a policy that sees no pictures must know beside the poses of things and bins, always as many numbers,
+        also before the first `reset`: how far a drawer is open, which button comes next."""
+        return ()
 
     def status(self) -> Status:
         """Stage, true progress and success now: the stage is the first that is not complete."""

@@ -27,6 +27,7 @@ class PickPlace(Task):
     time_limit = 30.0
     things = (CUBE,)
     bins = (BIN,)
+    fail_modes = ("drop", "miss")
 
     def reset(self, rng: np.random.Generator) -> None:
         x, y = rng.uniform(0.09, 0.13), rng.uniform(-0.19, -0.165)
@@ -44,3 +45,6 @@ class PickPlace(Task):
     def plan(self, expert: Expert) -> Iterator[None]:
         while not expert.success:
             yield from expert.bring(CUBE.name, BIN.name)
+
+    def fool(self, expert: Expert) -> Iterator[None]:
+        yield from expert.bring_nearly(CUBE.name, BIN.name)

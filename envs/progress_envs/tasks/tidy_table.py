@@ -42,6 +42,8 @@ class TidyTable(Task):
     time_limit = 90.0
     things = (CUBE, CYLINDER, BAR, BALL)
     bins = (LEFT, RIGHT)
+    jobs = len(JOBS)
+    fail_modes = ("drop", "miss")
 
     def reset(self, rng: np.random.Generator) -> None:
         self.world.place(LEFT.name, rng.uniform(0.09, 0.12), rng.uniform(0.17, 0.19))
@@ -83,6 +85,13 @@ class TidyTable(Task):
         while not expert.success:
             thing, into = JOBS[self._current]
             yield from expert.bring(thing.name, into.name, last=self._current == len(JOBS) - 1)
+
+    def fool(self, expert: Expert) -> Iterator[None]:
+        """Everything but the last thing, which only comes near its bin."""
+        while self._current < len(JOBS) - 1:
+            thing, into = JOBS[self._current]
+            yield from expert.bring(thing.name, into.name)
+        yield from expert.bring_nearly(JOBS[-1][0].name, JOBS[-1][1].name)
 
     def _carry(self, k: int) -> carry.Carry:
         thing, into = JOBS[k]
