@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from progress_datasets.errors import UserError
-from progress_envs import arm, carry, grasp
+from progress_envs import carry, grasp
 from progress_envs.arm import Pose
-from progress_envs.env import DELTA, ProgressEnv
+from progress_envs.env import ProgressEnv
+from progress_envs.hand import GiveUp, Hand
 from progress_envs.styles import QUALITIES, Style, sample_style, with_style
 
 Floats = NDArray[np.float64]
@@ -20,18 +21,8 @@ Floats = NDArray[np.float64]
 HOVER = 0.075
 """Metres above a thing where the hand stops before it goes down."""
 
-TURN = 150.0
-"""Degrees a second the wrist turns at full speed."""
 
-SPEED = 0.14
-"""Metres a second the hand moves on average."""
-
-
-class _GiveUp(Exception):
-    """The expert stops here, with the task unfinished."""
-
-
-class Expert:
+class Expert(Hand):
     """A policy for one env: `reset()`, then `act()` for every step until `done` or the episode is over.
 
     Attributes:
@@ -83,6 +74,30 @@ class Expert:
         Args:
             last: the task ends with it, so that it cannot be undone afterwards.
         """
+        yield from self.bring_to(
+            thing,
+            over=lambda until: self.move_over(thing, container, until),
+            lower=lambda: self.lower(thing, container),
+            placed=lambda: carry.depth_inside(self.world, thing, container) > 0,
+            last=last,
+        )
+
+    def bring_to(
+        self,
+        thing: str,
+        over: Callable[[float], Iterator[None]],
+        lower: Callable[[], Iterator[None]],
+        placed: Callable[[], bool],
+        last: bool = True,
+    ) -> Iterator[None]:
+        """Pick the thing up and put it somewhere, with all the mishaps of the demonstrator's style.
+
+        Args:
+            over: carries the held thing above its place, or that fraction of the way.
+            lower: brings it down there.
+            placed: whether it is there.
+            last: the task ends with it, so that it cannot be undone afterwards.
+        """
         style = self.style
         if self.doomed("miss"):
             for _ in range(int(self.rng.integers(1, 4))):
@@ -97,7 +112,7 @@ class Expert:
             yield from self.detour()
         doomed = self.doomed("drop")
         drop = doomed or self.happens(style.drop)
-        yield from self.move_over(thing, container, until=self.rng.uniform(0.1, 0.5) if drop else 1.0)
+        yield from over(self.rng.uniform(0.1, 0.5) if drop else 1.0)
         if drop:
             yield from self.let_go(thing)
             if doomed:
@@ -105,12 +120,12 @@ class Expert:
             return
         if not carry.held(self.world, thing):
             return
-        yield from self.lower(thing, container)
+        yield from lower()
         if self.happens(style.undo):
             yield from self.take_back(thing)
             return
         yield from self.let_go(thing)
-        if carry.depth_inside(self.world, thing, container) > 0:
+        if placed():
             self.jobs_done += 1
             if not last and self.happens(style.undo):
                 yield from self.pick(thing)
@@ -137,14 +152,6 @@ class Expert:
         """Whether a failing demonstrator ends its work here, in this way (of `Task.fail_modes`)."""
         at = self.style.fail_job
         return at is not None and self.jobs_done >= at and self.style.fail_mode == mode
-
-    def give_up(self) -> None:
-        """End the episode unfinished."""
-        raise _GiveUp
-
-    def stop_at(self, progress: float) -> None:
-        """Give up as soon as the true progress is that high."""
-        self.style = replace(self.style, stop_at=min(progress, self.style.stop_at or 1.0))
 
     # -- skills ---------------------------------------------------------------------------------------------------
 
@@ -209,108 +216,14 @@ class Expert:
         yield from self.move(goal)
         yield from self.wait(self.rng.uniform(0.1, 0.6))
 
-    def grip(self, opening: float, seconds: float) -> Iterator[None]:
-        """Bring the jaws to `opening` metres and give them time."""
-        target = float(np.clip(opening / arm.OPENING * 100, 0, 100))
-        steps = max(1, round(seconds * self.env.fps / self.style.speed**0.5))
-        start = self.pose.gripper
-        for step in range(1, steps + 1):
-            share = min(1.0, step / max(1, steps - 1))
-            self.pose = replace(self.pose, gripper=start + (target - start) * share)
-            yield from self.tick()
-
-    def wait(self, seconds: float) -> Iterator[None]:
-        """Hold still."""
-        for _ in range(round(seconds * self.env.fps)):
-            yield from self.tick()
-
-    def move(self, goal: Pose, until: float = 1.0, slow: float = 1.0, wander: bool = False) -> Iterator[None]:
-        """Move the tool along an arc about the shoulder, starting and ending gently.
-
-        Args:
-            until: stop after this fraction of the way.
-            slow: factor on the speed.
-            wander: a clumsy hand may leave the straight way here.
-        """
-        start = self.pose
-        here, there = _polar(start), _polar(goal)
-        change = there - here
-        change[3] = (change[3] + 180) % 360 - 180 if abs(change[3]) > 200 else change[3]
-        path = math.hypot(change[0] * (here[1] + there[1]) / 2, change[1], change[2])
-        pace = self.style.speed * slow
-        seconds = max(path / (SPEED * pace), abs(change[3]) / (TURN * pace), 0.15)
-        steps = max(2, round(seconds * self.env.fps))
-        bow = self.style.wobble * self.rng.uniform(-1, 1, 3) if wander else np.zeros(3)
-        for step in range(1, steps + 1):
-            share = step / steps
-            eased = share * share * (3 - 2 * share)
-            if eased > until:
-                return
-            now = here + change * eased
-            now[:3] += bow * math.sin(math.pi * share) ** 2 / [0.2, 1, 1]
-            pitch = start.pitch + (goal.pitch - start.pitch) * eased
-            gripper = start.gripper + (goal.gripper - start.gripper) * eased
-            self.pose = _cartesian(now, pitch, gripper)
-            yield from self.tick()
-            if wander or self.rng.random() < 0.3:
-                yield from self._hesitate()
-
-    def _hesitate(self) -> Iterator[None]:
-        """Now and then: stop, or go back and forth a little."""
-        style = self.style
-        if self.rng.random() >= style.pause_rate / self.env.fps:
-            return
-        if self.rng.random() < 0.6:
-            yield from self.wait(self.rng.uniform(*style.pause))
-            return
-        held_back = self.pose
-        steps = round(self.rng.uniform(0.5, 1.2) * self.env.fps)
-        shift = self.rng.uniform(-0.025, 0.025, 3) * [1, 1, 0.4]
-        for step in range(1, steps + 1):
-            way = math.sin(math.pi * step / steps) * shift
-            self.pose = replace(
-                held_back, x=held_back.x + way[0], y=held_back.y + way[1], z=held_back.z + way[2]
-            )
-            yield from self.tick()
-
-    def happens(self, probability: float) -> bool:
-        """Whether a mishap of that probability happens now; each episode has only so many."""
-        happens = self._mishaps > 0 and bool(self.rng.random() < probability)
-        self._mishaps -= happens
-        return happens
-
-    def tick(self) -> Iterator[None]:
-        """Let one control step pass."""
-        yield
-        stop = self.style.stop_at
-        if stop is not None and self.env.status.progress >= stop:
-            raise _GiveUp
-
     def _run(self) -> Iterator[None]:
         try:
             task = self.env.task
             yield from task.fool(self) if self.style.fooling else task.plan(self)
-        except _GiveUp:
+        except GiveUp:
             still = replace(self.style, stop_at=None)
             self.style = still
             yield from self.wait(self.rng.uniform(0.0, still.linger))
-
-    def _action(self) -> NDArray[np.float32]:
-        """The commanded pose as an action of the env's kind."""
-        joints = arm.inverse(self.pose)
-        if self.env.control == "joint":
-            return joints.astype(np.float32)
-        want, have = arm.forward(joints), self.env.command
-        steps = np.array(
-            [
-                want.x - have.x,
-                want.y - have.y,
-                want.z - have.z,
-                want.pitch - have.pitch,
-                joints[4] - self.env.target[4],
-            ]
-        )
-        return np.append(np.clip(steps * self.env.fps / DELTA, -1, 1), joints[5] / 50 - 1).astype(np.float32)
 
     def _beside(self, goal: Pose, thing: str) -> Pose:
         """A grasp that misses: too high, or next to the thing."""
@@ -338,16 +251,3 @@ def make_expert(
         UserError: there is no such quality or field.
     """
     return Expert(env.unwrapped, quality, seed, style)  # type: ignore[attr-defined]
-
-
-def _polar(pose: Pose) -> Floats:
-    """[4]: angle about the shoulder (radians), reach and height (metres), wrist roll (degrees)."""
-    angle = math.atan2(pose.y, pose.x)
-    return np.array([angle, math.hypot(pose.x, pose.y), pose.z, pose.yaw - math.degrees(angle)])
-
-
-def _cartesian(polar: Floats, pitch: float, gripper: float) -> Pose:
-    angle, reach, height, roll = (float(value) for value in polar)
-    return Pose(
-        reach * math.cos(angle), reach * math.sin(angle), height, pitch, roll + math.degrees(angle), gripper
-    )
