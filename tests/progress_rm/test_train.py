@@ -147,6 +147,29 @@ def test_killed_and_resumed_is_as_if_never_killed(
         torch.testing.assert_close(resumed[name], tensor, rtol=0, atol=0, msg=name)
 
 
+def test_two_processes_train_one_model(toy: EpisodeDataset, tiny: list[str], tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command = [
+        *launch,
+        "-m",
+        "progress_rm.cli",
+        "train",
+        f"--dataset.root={toy.root}",
+        f"--output_dir={output}",
+    ]
+    done = subprocess.run(
+        [*command, f"--cache_dir={tmp_path}/cache", *tiny],
+        env={**os.environ, "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    summaries = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    assert [json.loads(line)["model"] for line in summaries] == [str(output / "best")]
+    assert len(progress_rm.load_model(output).config.tasks) == 1
+
+
 def test_one_demonstration_gets_copies_and_no_validation(
     make_toy, tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
