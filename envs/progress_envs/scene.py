@@ -66,23 +66,34 @@ class Thing:
 
 @dataclass(frozen=True)
 class Bin:
-    """An open square container: `half` is half its inner width and `wall` its walls' height, metres."""
+    """An open square container.
+
+    Attributes:
+        name, colour: as a thing's.
+        half: half its inner width, metres.
+        wall: its walls' height, metres.
+        thick: its walls' thickness, metres.
+        floor: whether it has one, `WALL` thick; without it the table shows.
+    """
 
     name: str
     colour: str
     half: float = 0.045
     wall: float = 0.030
+    thick: float = WALL
+    floor: bool = True
 
     def mjcf(self) -> str:
         """Its body: a mocap body, so that a task can place it anew in every episode."""
-        out, mid = self.half + WALL, self.half + WALL / 2
+        out, mid, thin = self.half + self.thick, self.half + self.thick / 2, self.thick / 2
         sides = [
-            (f"{out} {WALL / 2} {self.wall / 2}", f"0 {mid} {self.wall / 2}"),
-            (f"{out} {WALL / 2} {self.wall / 2}", f"0 {-mid} {self.wall / 2}"),
-            (f"{WALL / 2} {self.half} {self.wall / 2}", f"{mid} 0 {self.wall / 2}"),
-            (f"{WALL / 2} {self.half} {self.wall / 2}", f"{-mid} 0 {self.wall / 2}"),
-            (f"{self.half} {self.half} {WALL / 2}", f"0 0 {WALL / 2}"),
+            (f"{out} {thin} {self.wall / 2}", f"0 {mid} {self.wall / 2}"),
+            (f"{out} {thin} {self.wall / 2}", f"0 {-mid} {self.wall / 2}"),
+            (f"{thin} {self.half} {self.wall / 2}", f"{mid} 0 {self.wall / 2}"),
+            (f"{thin} {self.half} {self.wall / 2}", f"{-mid} 0 {self.wall / 2}"),
         ]
+        if self.floor:
+            sides.append((f"{self.half} {self.half} {WALL / 2}", f"0 0 {WALL / 2}"))
         geoms = "\n".join(
             f'<geom class="fixed" type="box" size="{size}" pos="{pos}" rgba="{COLOURS[self.colour]}"/>'
             for size, pos in sides
@@ -164,6 +175,7 @@ class World:
         model, data: MuJoCo's model and state.
         things, bins: the task's objects, as large as they are now, and containers by name.
         originals: the objects as the task declares them.
+        rim: metres above the table that things are carried over; the bins' walls, unless a task sets it higher.
     """
 
     def __init__(
@@ -179,9 +191,11 @@ class World:
         self.originals = {thing.name: thing for thing in things}
         self.things = dict(self.originals)
         self.bins = {container.name: container for container in bins}
+        self.rim = max((container.wall for container in bins), default=0.0)
         self._arm_qpos = np.array([self.model.joint(name).qposadr[0] for name in arm.JOINTS])
         self._tool = self.model.site("tool").id
-        self._body = {name: self.model.body(name).id for name in (*self.things, *self.bins)}
+        bodies = [self.model.body(body) for body in range(self.model.nbody)]
+        self._body = {body.name: int(body.id) for body in bodies}
         self._free = {name: int(self.model.joint(name).qposadr[0]) for name in self.things}
         self._compiled = {
             name: (
@@ -193,7 +207,7 @@ class World:
             )
             for name in self.things
         }
-        self._mocap = {name: int(self.model.body(name).mocapid[0]) for name in self.bins}
+        self._mocap = {body.name: int(body.mocapid[0]) for body in bodies if body.mocapid[0] >= 0}
 
     def reset(self, joints: Floats) -> None:
         """Everything at rest in its default place, the arm at `joints` [6] in LeRobot's units."""
@@ -203,10 +217,13 @@ class World:
         self.data.ctrl[:] = positions
 
     def place(self, name: str, x: float, y: float, yaw: float = 0.0) -> None:
-        """Put a thing or a bin onto the table at (x, y) metres, turned by `yaw` degrees; call `settle` afterwards."""
+        """Put a thing, a bin or another mocap body onto the table at (x, y) metres, turned by `yaw` degrees.
+
+        Call `settle` afterwards.
+        """
         half = np.radians(yaw) / 2
         quat = [np.cos(half), 0.0, 0.0, np.sin(half)]
-        if name in self.bins:
+        if name in self._mocap:
             self.data.mocap_pos[self._mocap[name]] = [x, y, 0.0]
             self.data.mocap_quat[self._mocap[name]] = quat
         else:
@@ -215,7 +232,7 @@ class World:
 
     def place_distractor(self, name: str, x: float, y: float, z: float, yaw: float) -> None:
         """Stand one of `DISTRACTORS` at (x, y), its underside at z, metres, turned by `yaw` degrees."""
-        mocap = int(self.model.body(name).mocapid[0])
+        mocap = self._mocap[name]
         size = self.model.geom(name).size
         half = {"box": size[2], "disc": size[1], "post": size[0] + size[1]}[name.split()[-1]]
         self.data.mocap_pos[mocap] = [x, y, z + half]
@@ -257,11 +274,11 @@ class World:
         return np.array(self.data.site_xmat[self._tool]).reshape(3, 3)
 
     def position(self, name: str) -> Floats:
-        """float64 [3], the centre of a thing, or the middle of a bin's underside."""
+        """float64 [3], the centre of a thing, the middle of a bin's underside, the origin of another body."""
         return np.array(self.data.xpos[self._body[name]])
 
     def rotation(self, name: str) -> Floats:
-        """float64 [3, 3], a thing's or bin's orientation."""
+        """float64 [3, 3], a thing's, bin's or other body's orientation."""
         return np.array(self.data.xmat[self._body[name]]).reshape(3, 3)
 
     def width(self, name: str, axis: Floats) -> float:
