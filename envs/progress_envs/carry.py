@@ -29,6 +29,10 @@ INSIDE = 0.02
 AWAY = 0.045
 """Metres between tool and thing at which it counts as let go of."""
 
+PICK = np.array([2.2, 0.5, 0.5])
+PLACE = np.array([1.4, 1.2])
+"""Shares of reach, grasp and lift in picking a thing, and of move and release in placing it."""
+
 
 @dataclass(frozen=True)
 class Carry:
@@ -39,6 +43,16 @@ class Carry:
     lift: float
     move: float
     release: float
+
+    @property
+    def pick(self) -> float:
+        """Reaching, grasping and lifting as one stage."""
+        return min(float(PICK @ [self.reach, self.grasp, self.lift]) / float(PICK.sum()), 1.0)
+
+    @property
+    def place(self) -> float:
+        """Moving and releasing as one stage."""
+        return min(float(PLACE @ [self.move, self.release]) / float(PLACE.sum()), 1.0)
 
 
 def measure(world: World, thing: str, container: str, reach_from: float, move_from: float) -> Carry:

@@ -23,9 +23,8 @@ def half_height(world: World, thing: str) -> float:
 
 
 def carry_height(world: World, thing: str) -> float:
-    """Tool height at which the thing, as it lies or is held, clears every bin, metres."""
-    rim = max((container.wall for container in world.bins.values()), default=0.0)
-    return rim + carry.CLEARANCE + 0.022 + half_height(world, thing)
+    """Tool height at which the thing, as it lies or is held, clears what it is carried over, metres."""
+    return world.rim + carry.CLEARANCE + 0.022 + half_height(world, thing)
 
 
 def spare_opening(world: World, thing: str, failures: int = 0) -> float:

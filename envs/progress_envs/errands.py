@@ -1,0 +1,90 @@
+"""Errands: several things to bring into bins, and how far that has come; what tidying and sorting share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from progress_envs import carry
+from progress_envs.task import Task
+
+if TYPE_CHECKING:
+    from progress_envs.expert import Expert
+
+
+class Errands(Task):
+    """Two stages a thing: pick it, place it. A placed thing counts wherever it comes in the order.
+
+    Attributes:
+        errands: names of thing and bin, in canonical order; a task may set them anew in `reset` or `instruct`.
+    """
+
+    errands: Sequence[tuple[str, str]]
+
+    def begin(self) -> None:
+        """Forget the last episode; call it in `reset` when everything is placed."""
+        self.world.settle()
+        self._move_from = [-carry.depth_inside(self.world, thing, into) for thing, into in self.errands]
+        self._current = -1
+        self._placed = [False] * len(self.errands)
+        self._reach_from = carry.START
+
+    def completion(self) -> Sequence[float]:
+        """Of all things not yet placed, only the first in order earns something for being reached."""
+        parts = [self._carry(k) for k in range(len(self.errands))]
+        for k, (thing, into) in enumerate(self.errands):
+            if self._placed[k]:
+                kept = carry.kept(self.world, thing, into)
+                # From half on down it is in the hand again or gone, and placing it starts anew.
+                self._placed[k] = kept > 0.5
+                parts[k] = replace(parts[k], release=max(parts[k].release, kept))
+            self._placed[k] |= parts[k].release >= 1
+        current = next((k for k, part in enumerate(parts) if part.release < 1), len(parts))
+        if current != self._current and current < len(parts):
+            self._current = current
+            # Reaching starts at 0 from where the hand is when a thing's turn comes.
+            self._reach_from = max(carry.reach_distance(self.world, self.errands[current][0]), carry.START)
+            parts[current] = self._carry(current)
+        done: list[float] = []
+        for k, part in enumerate(parts):
+            if k != current:
+                part = replace(part, reach=part.reach * part.grasp)
+            done += [part.pick, part.place] if part.release < 1 else [1.0, 1.0]
+        return done
+
+    def plan(self, expert: Expert) -> Iterator[None]:
+        while not expert.success:
+            yield from self.bring_current(expert)
+
+    def bring_current(self, expert: Expert) -> Iterator[None]:
+        """Bring the first thing that is not in its bin."""
+        thing, into = self.errands[self._current]
+        yield from expert.bring(thing, into, last=self._current == len(self.errands) - 1)
+
+    def bring_all_but_last(self, expert: Expert) -> Iterator[None]:
+        """Bring everything but the last thing."""
+        while self._current < len(self.errands) - 1:
+            thing, into = self.errands[self._current]
+            yield from expert.bring(thing, into)
+
+    def _carry(self, k: int) -> carry.Carry:
+        thing, into = self.errands[k]
+        return carry.measure(self.world, thing, into, self._reach_from, self._move_from[k])
+
+
+def scatter(rng: np.random.Generator, count: int) -> list[tuple[float, float]]:
+    """`count` places in reach between two bins, at least 62 mm apart, in metres."""
+    spots: list[tuple[float, float]] = []
+    while len(spots) < count:
+        angle, reach = np.radians(rng.uniform(-34, 34)), rng.uniform(0.145, 0.245)
+        spot = (float(reach * np.cos(angle)), float(reach * np.sin(angle)))
+        if abs(spot[1]) > 0.085 and spot[0] < 0.20:
+            continue  # too close to a bin for the jaws
+        if all(np.hypot(spot[0] - x, spot[1] - y) > 0.062 for x, y in spots):
+            spots.append(spot)
+        elif rng.random() < 0.02:
+            spots.clear()
+    return spots
