@@ -99,9 +99,19 @@ def hold(world: World, thing: str, reach_from: float) -> tuple[float, float]:
     Args:
         reach_from: metres from tool to grasp point at which reaching is at 0.
     """
-    distance = reach_distance(world, thing)
-    reach = 1 - fraction(distance - NEAR, reach_from - NEAR)
     spare = world.opening() - world.width(thing, world.hand()[:, 1])
+    return closing(reach_distance(world, thing), spare, reach_from)
+
+
+def closing(distance: float, spare: float, reach_from: float) -> tuple[float, float]:
+    """How far reaching for something and closing the jaws on it have come, each in [0, 1].
+
+    Args:
+        distance: metres from the tool centre to where it must be to grasp it.
+        spare: metres by which the jaws are open wider than it.
+        reach_from: metres at which reaching is at 0.
+    """
+    reach = 1 - fraction(distance - NEAR, reach_from - NEAR)
     closed = 1 - fraction(spare - 0.003, WIDE - 0.003)
     between = 1 - fraction(-spare - 0.005, 0.004)
     near = 1 - fraction(distance - NEAR, NEAR)
@@ -110,12 +120,16 @@ def hold(world: World, thing: str, reach_from: float) -> tuple[float, float]:
 
 def _release(world: World, thing: str, container: str, inside: float) -> float:
     """Lowered below the rim, jaws open, hand away; the first centimetre within the walls fades it in."""
-    lowered = _lowered(world, thing, container)
+    return fraction(inside, 0.006) * _lowered(world, thing, container) * let_go(world, thing)
+
+
+def let_go(world: World, thing: str) -> float:
+    """How far a thing that is down has been let go of: .5 in closed jaws, 1 with open jaws and the hand away."""
     spare = world.opening() - world.width(thing, world.hand()[:, 1])
     distance = float(np.linalg.norm(world.position(thing) - world.tool()))
     away = fraction(distance - 0.01, AWAY - 0.01)
     opened = max(fraction(spare - 0.003, 0.008), fraction(distance - 0.025, 0.02))
-    return fraction(inside, 0.006) * lowered * (0.5 + 0.2 * opened + 0.3 * away * opened)
+    return 0.5 + 0.2 * opened + 0.3 * away * opened
 
 
 def kept(world: World, thing: str, container: str) -> float:
@@ -126,9 +140,13 @@ def kept(world: World, thing: str, container: str) -> float:
     inside = depth_inside(world, thing, container)
     if inside < 0:
         return 0.0
+    return fraction(inside, 0.006) * _lowered(world, thing, container) * ungripped(world, thing)
+
+
+def ungripped(world: World, thing: str) -> float:
+    """1 while the jaws are off the thing, .5 when they hold it."""
     _, grasp = hold(world, thing, 1.0)
-    gripped = fraction(grasp - 0.4, 0.6)
-    return fraction(inside, 0.006) * _lowered(world, thing, container) * (1 - 0.5 * gripped)
+    return 1 - 0.5 * fraction(grasp - 0.4, 0.6)
 
 
 def _lowered(world: World, thing: str, container: str) -> float:
