@@ -10,7 +10,10 @@ import pytest
 
 from progress_datasets.errors import UserError
 from progress_envs.expert import make_expert
-from progress_envs.names import env_id
+from progress_envs.names import env_id, task_names
+
+EPISODES = {"PickPlace": 12, "TidyTable": 3}
+"""How many episodes of a task are played; few unless it says so here."""
 
 
 def play(env: Any, quality: str, seed: int) -> tuple[bool, list[float], np.ndarray]:
@@ -33,16 +36,16 @@ def make(name: str, **options: Any) -> Any:
     return gymnasium.make(env_id(name), obs_type="state", disable_env_checker=True, **options)
 
 
-@pytest.mark.parametrize(("name", "count"), [("PickPlace", 12), ("TidyTable", 3)])
+@pytest.mark.parametrize("name", task_names())
 @pytest.mark.parametrize("quality", ["expert", "hesitant", "clumsy"])
-def test_demonstrations_succeed(name: str, count: int, quality: str) -> None:
-    env = make(name)
+def test_demonstrations_succeed(name: str, quality: str) -> None:
+    env, count = make(name), EPISODES.get(name, 3)
     assert all(play(env, quality, seed)[0] for seed in range(300, 300 + count))
 
 
-@pytest.mark.parametrize(("name", "count"), [("PickPlace", 12), ("TidyTable", 3)])
-def test_failing_ones_end_unfinished_at_varied_points(name: str, count: int) -> None:
-    env = make(name)
+@pytest.mark.parametrize("name", task_names())
+def test_failing_ones_end_unfinished_at_varied_points(name: str) -> None:
+    env, count = make(name), EPISODES.get(name, 5)
     ends = []
     for seed in range(count):
         success, progress, _ = play(env, "failing", seed)
