@@ -29,6 +29,7 @@ from progress_rm.option_fields import options_of
 ROOT = Path(__file__).parents[1]
 CHAIN = [
     "collect",
+    "tasks",
     "import-video",
     "check",
     "annotate",
@@ -37,11 +38,15 @@ CHAIN = [
     "evaluate",
     "report",
     "lerobot",
+    "simulation",
     "quickstart",
     "concepts",
     "index",
     "README",
 ]
+ELSEWHERE = ["new-task"]
+"""Pages that a test of their own follows: `tests/progress_envs/test_new_task.py`."""
+
 BLOCK = re.compile(
     r"(?:<!-- (?P<rule>not run|tested with): (?P<words>.*?) -->\s*\n)?```(?P<language>\w+)\n(?P<code>.*?)```",
     re.DOTALL,
@@ -145,11 +150,11 @@ def run_command(words: list[str]) -> None:
 
 
 def test_every_page_is_in_the_chain() -> None:
-    assert {path.stem for path in (ROOT / "docs").glob("*.md")} | {"README"} == set(CHAIN)
+    assert {path.stem for path in (ROOT / "docs").glob("*.md")} | {"README"} == {*CHAIN, *ELSEWHERE}
     assert set(cli.VERBS) <= set(CHAIN)
 
 
-@pytest.mark.parametrize("name", [*CHAIN, "../CONTRIBUTING"])
+@pytest.mark.parametrize("name", [*CHAIN, *ELSEWHERE, "../CONTRIBUTING"])
 def test_links_lead_somewhere(name: str) -> None:
     text = page(name).read_text(encoding="utf-8")
     targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)|src=\"([^\"]+)\"", text)
