@@ -1,0 +1,19 @@
+"""Plug-ins for LeRobot's own commands: the tasks as an env, the simulated arm as a robot, the expert as a teleoperator.
+
+LeRobot imports this package when it is told `--env.discover_packages_path=progress_envs` (or robot, or teleop); nothing
+else of ours does.
+"""
+
+from __future__ import annotations
+
+from progress_envs.lerobot.env import ProgressEnvConfig
+from progress_envs.lerobot.robot import ProgressEnvRobot, ProgressEnvRobotConfig
+from progress_envs.lerobot.teleoperator import ProgressExpert, ProgressExpertConfig
+
+__all__ = [
+    "ProgressEnvConfig",
+    "ProgressEnvRobot",
+    "ProgressEnvRobotConfig",
+    "ProgressExpert",
+    "ProgressExpertConfig",
+]
