@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from progress_envs.scene import World
 
@@ -75,7 +76,12 @@ def measure(world: World, thing: str, container: str, reach_from: float, move_fr
 
 def depth_inside(world: World, thing: str, container: str) -> float:
     """Metres the thing's centre is within the bin's inner walls seen from above; negative: the distance to them."""
-    offset = world.rotation(container).T @ (world.position(thing) - world.position(container))
+    return depth_at(world, world.position(thing), container)
+
+
+def depth_at(world: World, place: NDArray[np.float64], container: str) -> float:
+    """Metres the point `place` [3] is within the bin's inner walls; as `depth_inside`."""
+    offset = world.rotation(container).T @ (place - world.position(container))
     beyond = np.abs(offset[:2]) - world.bins[container].half
     if np.all(beyond <= 0):
         return float(-beyond.max())

@@ -84,7 +84,8 @@ def slot(world: World, thing: str, container: str, yaw: float, rng: np.random.Ge
     """Where in the container to put it, [2] metres: away from what lies there, leaving the jaws room to open."""
     centre = world.position(container)[:2]
     if len(world.things) == 1:
-        return np.asarray(centre + rng.uniform(-0.008, 0.008, 2))
+        play = min(0.008, world.bins[container].half - 0.030)
+        return np.asarray(centre + rng.uniform(-play, play, 2))
     along = jaw_axis(yaw + 90)[:2]
     inside = [
         float((world.position(name)[:2] - centre) @ along)
@@ -96,11 +97,14 @@ def slot(world: World, thing: str, container: str, yaw: float, rng: np.random.Ge
 
 
 def free_spot(world: World, thing: str, rng: np.random.Generator) -> Floats:
-    """A place on the table, [2] metres, in reach and away from other things."""
+    """A place on the table, [2] metres, in reach, away from other things and not in a bin or close by."""
     best, room = np.array([0.19, 0.0]), -1.0
     for _ in range(24):
         angle, reach = rng.uniform(-0.45, 0.45), rng.uniform(0.15, 0.235)
         spot = np.array([reach * math.cos(angle), reach * math.sin(angle)])
+        place = np.append(spot, 0.0)
+        if any(carry.depth_at(world, place, name) > -into.beside for name, into in world.bins.items()):
+            continue
         others = [world.position(name)[:2] for name in world.things if name != thing]
         nearest = min((float(np.linalg.norm(other - spot)) for other in others), default=1.0)
         if nearest > room:

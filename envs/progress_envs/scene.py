@@ -74,6 +74,7 @@ class Bin:
         wall: its walls' height, metres.
         thick: its walls' thickness, metres.
         floor: whether it has one, `WALL` thick; without it the table shows.
+        beside: metres round it within which nothing is put down.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Bin:
     wall: float = 0.030
     thick: float = WALL
     floor: bool = True
+    beside: float = 0.035
 
     def mjcf(self) -> str:
         """Its body: a mocap body, so that a task can place it anew in every episode."""
