@@ -160,8 +160,10 @@ class Expert(Hand):
         yaw = grasp.grasp_yaw(self.world, thing, self.pose, self._failures, self.rng)
         spare = grasp.spare_opening(self.world, thing, self._failures)
         goal, width = grasp.grasp_pose(self.world, thing, yaw, spare)
-        if self.pose.z < 0.08:
-            yield from self.move(replace(self.pose, z=0.09))
+        # Beside a tall thing the hand must be clear of its top before it moves across.
+        low = max(0.08, 2 * grasp.half_height(self.world, thing) + 0.03)
+        if self.pose.z < low:
+            yield from self.move(replace(self.pose, z=low + 0.01))
         yield from self.move(replace(goal, z=goal.z + HOVER), wander=True)
         goal, width = grasp.grasp_pose(self.world, thing, yaw, spare)
         if miss:
@@ -202,6 +204,15 @@ class Expert(Hand):
         offset = self.world.position(thing) - self.world.tool()
         yield from self.move(replace(self.pose, x=spot[0] - offset[0], y=spot[1] - offset[1]), wander=True)
         yield from self.put_down(thing)
+
+    def clear_away(self, thing: str) -> Iterator[None]:
+        """Take a thing that is in the way and lay it down elsewhere; returns early when it slips."""
+        yield from self.pick(thing)
+        if carry.held(self.world, thing):
+            self._failures = 0
+            yield from self.take_back(thing)
+        else:
+            self._failures += 1
 
     def put_down(self, thing: str, above: float = 0.004) -> Iterator[None]:
         """Lower the held thing to `above` metres over the table, open and rise clear."""
