@@ -21,6 +21,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,8 @@ def measure(side: str, mode: str, backend: str, seconds: float, seed: int) -> Re
             text=True,
             timeout=900,
             check=False,
+            # MuJoCo leaves a log of its warnings where it runs.
+            cwd=tempfile.gettempdir(),
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return {"error": type(error).__name__}
