@@ -109,16 +109,17 @@ def hold(world: World, thing: str, reach_from: float) -> tuple[float, float]:
     return closing(reach_distance(world, thing), spare, reach_from)
 
 
-def closing(distance: float, spare: float, reach_from: float) -> tuple[float, float]:
+def closing(distance: float, spare: float, reach_from: float, wide: float = WIDE) -> tuple[float, float]:
     """How far reaching for something and closing the jaws on it have come, each in [0, 1].
 
     Args:
         distance: metres from the tool centre to where it must be to grasp it.
         spare: metres by which the jaws are open wider than it.
         reach_from: metres at which reaching is at 0.
+        wide: metres to spare at which the jaws count as fully open.
     """
     reach = 1 - fraction(distance - NEAR, reach_from - NEAR)
-    closed = 1 - fraction(spare - 0.003, WIDE - 0.003)
+    closed = 1 - fraction(spare - 0.003, wide - 0.003)
     between = 1 - fraction(-spare - 0.005, 0.004)
     near = 1 - fraction(distance - NEAR, NEAR)
     return reach, closed * between * near

@@ -146,7 +146,7 @@ def hold(world: World, reach_from: float) -> tuple[float, float]:
     Args:
         reach_from: metres from the handle at which reaching is at 0.
     """
-    return carry.closing(reach_distance(world), world.opening() - _width(world), reach_from)
+    return carry.closing(reach_distance(world), world.opening() - _width(world), reach_from, _SPARE)
 
 
 def held(world: World) -> bool:
