@@ -15,6 +15,8 @@ from progress_datasets.finding import Finding
 from progress_datasets.layout import PROPORTIONS, read_json
 from progress_datasets.options import DatasetOptions, require
 
+POSITIONAL = "dataset.root"
+
 
 @dataclass
 class Config:
