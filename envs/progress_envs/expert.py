@@ -205,14 +205,16 @@ class Expert(Hand):
         yield from self.move(replace(self.pose, x=spot[0] - offset[0], y=spot[1] - offset[1]), wander=True)
         yield from self.put_down(thing)
 
+    def take(self, thing: str) -> Iterator[None]:
+        """Pick a thing up, in another way than the last time if that failed."""
+        yield from self.pick(thing)
+        self._failures = 0 if carry.held(self.world, thing) else self._failures + 1
+
     def clear_away(self, thing: str) -> Iterator[None]:
         """Take a thing that is in the way and lay it down elsewhere; returns early when it slips."""
-        yield from self.pick(thing)
+        yield from self.take(thing)
         if carry.held(self.world, thing):
-            self._failures = 0
             yield from self.take_back(thing)
-        else:
-            self._failures += 1
 
     def put_down(self, thing: str, above: float = 0.004) -> Iterator[None]:
         """Lower the held thing to `above` metres over the table, open and rise clear."""

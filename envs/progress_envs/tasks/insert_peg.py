@@ -39,7 +39,7 @@ class InsertPeg(Task):
     instruction = "Put the orange peg into the hole of the blue block."
     stages = ("reach", "grasp", "lift", "align", "insert", "release")
     seconds = (1.3, 0.5, 0.45, 1.95, 0.95, 0.55)
-    time_limit = 45.0
+    time_limit = 60.0
     things = (PEG,)
     bins = (BLOCK,)
     fail_modes = ("drop", "miss")
@@ -149,8 +149,9 @@ class InsertPeg(Task):
                 shift = expert.rng.uniform(0.005, 0.009) * expert.rng.choice([-1.0, 1.0], 2)
                 pose = expert.pose
                 yield from expert.move(replace(pose, x=pose.x + float(shift[0]), y=pose.y + float(shift[1])))
-            yield from self._down_to(expert, BLOCK.wall - 0.004)
-            if self._inside() > 0.1:
+            yield from self._down_to(expert, BLOCK.wall - 0.005)
+            yield from expert.wait(0.1)
+            if self._inside() > 0.05:
                 yield from self._down_to(expert, 0.002)
                 return
             if not carry.held(self.world, PEG.name):
@@ -158,7 +159,7 @@ class InsertPeg(Task):
 
     def _set_upright(self, expert: Expert) -> Iterator[None]:
         """Pick up the fallen peg across, level the hand, which turns the peg upright, and stand it on the table."""
-        yield from expert.pick(PEG.name)
+        yield from expert.take(PEG.name)
         if not carry.held(self.world, PEG.name):
             return
         if abs(self.world.hand()[:, 0] @ self.world.rotation(PEG.name)[:, 2]) > 0.15:
@@ -174,6 +175,9 @@ class InsertPeg(Task):
         yield from self._down_to(expert, 0.001)
         yield from expert.wait(0.2)
         yield from expert.let_go(PEG.name)
+        # Back while the fingers turn down, or they would sweep the peg away.
+        x, y = 0.19 * np.cos(angle), 0.19 * np.sin(angle)
+        yield from expert.move(replace(expert.pose, x=float(x), y=float(y), z=0.16, pitch=90.0))
 
     def _straighten(self, expert: Expert) -> Iterator[None]:
         """Look where the peg is and correct the hand, as often as it takes to come within half a millimetre."""
