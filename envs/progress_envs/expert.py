@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from progress_datasets.errors import UserError
-from progress_envs import carry, grasp
+from progress_envs import arm, carry, grasp
 from progress_envs.arm import Pose
 from progress_envs.env import ProgressEnv
 from progress_envs.hand import GiveUp, Hand
@@ -45,13 +45,13 @@ class Expert(Hand):
         self.reset()
 
     def reset(self) -> None:
-        """Begin the episode that the env was just reset to."""
+        """Begin where the env is now: in an episode just reset, or in the middle of one."""
         self.rng = np.random.default_rng([self.seed, QUALITIES.index(self.quality)])
         task = self.env.task
         drawn = sample_style(self.quality, self.rng, task.jobs, task.fail_modes)
         self.style: Style = with_style(drawn, self._changes)
         self.done = False
-        self.pose = self.env.command
+        self.pose = arm.forward(self.env.target)
         self.jobs_done = 0
         self._failures = 0
         self._mishaps = self.style.mishaps

@@ -74,7 +74,8 @@ class StackCubes(Task):
         self._placed = placed
         done, below = np.zeros(len(self.stages)), 1.0
         for k in range(min(placed + 1, len(ORDER))):
-            part = Carry(1.0, 1.0, 1.0, 1.0, kept[k]) if k < len(kept) else self._measure(k)
+            still = k < min(placed, len(kept))
+            part = Carry(1.0, 1.0, 1.0, 1.0, kept[k]) if still else self._measure(k)
             done[2 * k : 2 * k + 2] = below * part.pick, below * part.place
             below *= part.place
         return done.tolist()
