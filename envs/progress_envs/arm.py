@@ -21,6 +21,7 @@ NAMES = tuple(f"{joint}.pos" for joint in JOINTS)
 LOW = np.array([-110.0, -100.0, -96.8, -95.0, -157.2, 0.0])
 HIGH = np.array([110.0, 100.0, 96.8, 95.0, 162.8, 100.0])
 """[6] joint ranges: degrees, and 0..100 for the gripper."""
+_LOW, _HIGH = LOW.tolist(), HIGH.tolist()
 
 OPENING = 0.070
 """Distance between the jaws in metres when the gripper is at 100."""
@@ -28,12 +29,17 @@ OPENING = 0.070
 FIXED_JAW = 0.014
 """Where the fixed jaw's inner face is, along the jaw axis from the roll axis, in metres."""
 
-_SHOULDER = np.array([0.0304, 0.1166])
-_UPPER = np.array([0.0280, 0.1126])
-_FORE = np.array([0.1349, 0.0052])
+_UNIT = np.array([math.pi / 180] * 5 + [OPENING / 100])
+"""[6] LeRobot's units in MuJoCo's: radians in a degree, metres in a hundredth of the opening."""
+
+_SHOULDER = (0.0304, 0.1166)
+_UPPER = (0.0280, 0.1126)
+_FORE = (0.1349, 0.0052)
 _HAND = 0.1592
-_UPPER_LENGTH = math.hypot(0.0280, 0.1126)
-_FORE_LENGTH = math.hypot(0.1349, 0.0052)
+_UPPER_LENGTH = math.hypot(*_UPPER)
+_FORE_LENGTH = math.hypot(*_FORE)
+_UPPER_ANGLE = math.atan2(_UPPER[1], _UPPER[0])
+_FORE_ANGLE = math.atan2(_FORE[1], _FORE[0])
 
 WHITE = "0.93 0.93 0.90 1"
 DARK = "0.16 0.16 0.18 1"
@@ -76,72 +82,65 @@ def inverse(pose: Pose) -> NDArray[np.float64]:
         if missed < distance:
             nearest, distance = joints, missed
         pitch -= 2.5
-    return nearest
+    return np.array(nearest)
 
 
-def _bend(pose: Pose, pitch: float) -> tuple[NDArray[np.float64], float]:
+def _bend(pose: Pose, pitch: float) -> tuple[list[float], float]:
     """Joints for `pose` at this pitch, and by how many metres they miss it because of ranges or reach."""
     pan = math.atan2(pose.y, pose.x)
-    wrist = _wrist(math.hypot(pose.x, pose.y), pose.z, pitch)
-    far = float(np.linalg.norm(wrist))
+    out, up = _wrist(math.hypot(pose.x, pose.y), pose.z, pitch)
+    far = math.hypot(out, up)
     distance = min(max(far, 0.03), _UPPER_LENGTH + _FORE_LENGTH - 1e-6)
     cosine = (_UPPER_LENGTH**2 + distance**2 - _FORE_LENGTH**2) / (2 * _UPPER_LENGTH * distance)
-    upper = math.atan2(wrist[1], wrist[0]) + math.acos(min(max(cosine, -1.0), 1.0))
-    aim = wrist * distance / max(far, 1e-9)
-    fore = math.atan2(aim[1] - _UPPER_LENGTH * math.sin(upper), aim[0] - _UPPER_LENGTH * math.cos(upper))
-    lift = math.degrees(math.atan2(_UPPER[1], _UPPER[0]) - upper)
-    elbow = math.degrees(math.atan2(_FORE[1], _FORE[0]) - fore) - lift
+    upper = math.atan2(up, out) + math.acos(min(max(cosine, -1.0), 1.0))
+    out, up = out * distance / max(far, 1e-9), up * distance / max(far, 1e-9)
+    fore = math.atan2(up - _UPPER_LENGTH * math.sin(upper), out - _UPPER_LENGTH * math.cos(upper))
+    lift = math.degrees(_UPPER_ANGLE - upper)
+    elbow = math.degrees(_FORE_ANGLE - fore) - lift
     roll = pose.yaw - math.degrees(pan)
-    joints = np.array([-math.degrees(pan), lift, elbow, pitch - lift - elbow, roll, pose.gripper])
-    joints = np.asarray(np.clip(joints, LOW, HIGH))
-    return joints, float(np.linalg.norm(forward(joints).position - pose.position))
+    joints = [-math.degrees(pan), lift, elbow, pitch - lift - elbow, roll, pose.gripper]
+    joints = [min(max(joint, low), high) for joint, low, high in zip(joints, _LOW, _HIGH, strict=True)]
+    return joints, math.dist(_place(*joints[:4]), (pose.x, pose.y, pose.z))
 
 
 def forward(joints: NDArray[np.floating]) -> Pose:
     """The pose of the tool centre at `joints` [6] (LeRobot's units): the inverse of `inverse` within reach."""
-    pan, lift, elbow, flex, roll, gripper = (float(value) for value in joints)
-    upper = math.atan2(_UPPER[1], _UPPER[0]) - math.radians(lift)
-    fore = math.atan2(_FORE[1], _FORE[0]) - math.radians(lift + elbow)
-    pitch = lift + elbow + flex
-    planar = (
-        _SHOULDER
-        + _UPPER_LENGTH * np.array([math.cos(upper), math.sin(upper)])
-        + _FORE_LENGTH * np.array([math.cos(fore), math.sin(fore)])
-        + _HAND * np.array([math.cos(math.radians(pitch)), -math.sin(math.radians(pitch))])
-    )
-    angle = math.radians(-pan)
-    return Pose(
-        x=float(planar[0]) * math.cos(angle),
-        y=float(planar[0]) * math.sin(angle),
-        z=float(planar[1]),
-        pitch=pitch,
-        yaw=roll - pan,
-        gripper=gripper,
-    )
+    pan, lift, elbow, flex, roll, gripper = joints.tolist()
+    x, y, z = _place(pan, lift, elbow, flex)
+    return Pose(x, y, z, pitch=lift + elbow + flex, yaw=roll - pan, gripper=gripper)
 
 
-def _wrist(reach: float, height: float, pitch: float) -> NDArray[np.float64]:
-    """The wrist's place in the arm's vertical plane, from the shoulder_lift axis: [2] (out, up)."""
+def _wrist(reach: float, height: float, pitch: float) -> tuple[float, float]:
+    """The wrist's place in the arm's vertical plane, metres out and up from the shoulder_lift axis."""
     angle = math.radians(pitch)
-    return np.asarray(
-        np.array([reach - _HAND * math.cos(angle), height + _HAND * math.sin(angle)]) - _SHOULDER
-    )
+    return reach - _HAND * math.cos(angle) - _SHOULDER[0], height + _HAND * math.sin(angle) - _SHOULDER[1]
+
+
+def _place(pan: float, lift: float, elbow: float, flex: float) -> tuple[float, float, float]:
+    """Where the tool centre is at these joint positions, degrees: x, y, z in metres."""
+    upper = _UPPER_ANGLE - math.radians(lift)
+    fore = _FORE_ANGLE - math.radians(lift + elbow)
+    hand = math.radians(lift + elbow + flex)
+    out = _SHOULDER[0] + _UPPER_LENGTH * math.cos(upper) + _FORE_LENGTH * math.cos(fore)
+    up = _SHOULDER[1] + _UPPER_LENGTH * math.sin(upper) + _FORE_LENGTH * math.sin(fore)
+    out, up = out + _HAND * math.cos(hand), up - _HAND * math.sin(hand)
+    angle = math.radians(-pan)
+    return out * math.cos(angle), out * math.sin(angle), up
+
+
+def clip(joints: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The nearest joint positions [6] (LeRobot's units) within the ranges."""
+    return np.asarray(np.minimum(np.maximum(joints, LOW), HIGH))
 
 
 def to_units(positions: NDArray[np.floating]) -> NDArray[np.float64]:
-    """MuJoCo joint positions (radians, metres of opening) [6] in LeRobot's units [6]."""
-    units = np.empty(6)
-    units[:5] = np.degrees(positions[:5])
-    units[5] = positions[5] * (100 / OPENING)
-    return units
+    """MuJoCo joint positions (radians, metres of opening) [..., 6] in LeRobot's units [..., 6]."""
+    return np.asarray(positions / _UNIT)
 
 
 def from_units(units: NDArray[np.floating]) -> NDArray[np.float64]:
-    """LeRobot's units [6] as MuJoCo control targets (radians, metres of opening) [6]."""
-    positions = np.empty(6)
-    positions[:5] = np.radians(units[:5])
-    positions[5] = units[5] * (OPENING / 100)
-    return positions
+    """LeRobot's units [..., 6] as MuJoCo control targets (radians, metres of opening) [..., 6]."""
+    return np.asarray(units * _UNIT)
 
 
 def _joint(name: str, axis: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,13 +31,12 @@ INSIDE = 0.02
 AWAY = 0.045
 """Metres between tool and thing at which it counts as let go of."""
 
-PICK = np.array([2.2, 0.5, 0.5])
-PLACE = np.array([1.4, 1.2])
+PICK = (2.2, 0.5, 0.5)
+PLACE = (1.4, 1.2)
 """Shares of reach, grasp and lift in picking a thing, and of move and release in placing it."""
 
 
-@dataclass(frozen=True)
-class Carry:
+class Carry(NamedTuple):
     """Completion of the five parts, each in [0, 1] and tending to 0 when its forerunner is undone."""
 
     reach: float
@@ -48,12 +48,12 @@ class Carry:
     @property
     def pick(self) -> float:
         """Reaching, grasping and lifting as one stage."""
-        return min(float(PICK @ [self.reach, self.grasp, self.lift]) / float(PICK.sum()), 1.0)
+        return min(math.sumprod(PICK, (self.reach, self.grasp, self.lift)) / sum(PICK), 1.0)
 
     @property
     def place(self) -> float:
         """Moving and releasing as one stage."""
-        return min(float(PLACE @ [self.move, self.release]) / float(PLACE.sum()), 1.0)
+        return min(math.sumprod(PLACE, (self.move, self.release)) / sum(PLACE), 1.0)
 
 
 def measure(world: World, thing: str, container: str, reach_from: float, move_from: float) -> Carry:
@@ -70,7 +70,8 @@ def measure(world: World, thing: str, container: str, reach_from: float, move_fr
         over = max(over, fraction(inside, 0.006) * _lowered(world, thing, container))
         return Carry(1.0, 1.0, 1.0, over, over * _release(world, thing, container, inside))
     reach, grasp = hold(world, thing, reach_from)
-    lift = grasp * fraction(bottom(world, thing), world.bins[container].wall + CLEARANCE)
+    height = bottom(world, thing) if grasp else 0.0
+    lift = grasp * fraction(height, world.bins[container].wall + CLEARANCE)
     return Carry(reach, grasp, lift, lift * over, 0.0)
 
 
@@ -81,11 +82,10 @@ def depth_inside(world: World, thing: str, container: str) -> float:
 
 def depth_at(world: World, place: NDArray[np.float64], container: str) -> float:
     """Metres the point `place` [3] is within the bin's inner walls; as `depth_inside`."""
-    offset = world.rotation(container).T @ (place - world.position(container))
-    beyond = np.abs(offset[:2]) - world.bins[container].half
-    if np.all(beyond <= 0):
-        return float(-beyond.max())
-    return -float(np.hypot(*np.maximum(beyond, 0)))
+    half = world.bins[container].half
+    along, across, _ = world.within(container, place)
+    x, y = abs(along) - half, abs(across) - half
+    return -max(x, y) if x <= 0 and y <= 0 else -math.hypot(max(x, 0.0), max(y, 0.0))
 
 
 def held(world: World, thing: str) -> bool:
@@ -96,7 +96,7 @@ def held(world: World, thing: str) -> bool:
 
 def reach_distance(world: World, thing: str) -> float:
     """Metres from the tool centre to where it must be to grasp the thing."""
-    return float(np.linalg.norm(world.pinch(thing) - world.tool()))
+    return world.grip(thing)[0]
 
 
 def hold(world: World, thing: str, reach_from: float) -> tuple[float, float]:
@@ -105,8 +105,8 @@ def hold(world: World, thing: str, reach_from: float) -> tuple[float, float]:
     Args:
         reach_from: metres from tool to grasp point at which reaching is at 0.
     """
-    spare = world.opening() - world.width(thing, world.hand()[:, 1])
-    return closing(reach_distance(world, thing), spare, reach_from)
+    distance, spare = world.grip(thing)
+    return closing(distance, spare, reach_from)
 
 
 def closing(distance: float, spare: float, reach_from: float, wide: float = WIDE) -> tuple[float, float]:
@@ -132,8 +132,8 @@ def _release(world: World, thing: str, container: str, inside: float) -> float:
 
 def let_go(world: World, thing: str) -> float:
     """How far a thing that is down has been let go of: .5 in closed jaws, 1 with open jaws and the hand away."""
-    spare = world.opening() - world.width(thing, world.hand()[:, 1])
-    distance = float(np.linalg.norm(world.position(thing) - world.tool()))
+    _, spare = world.grip(thing)
+    distance = math.dist(world.position(thing), world.tool())
     away = fraction(distance - 0.01, AWAY - 0.01)
     opened = max(fraction(spare - 0.003, 0.008), fraction(distance - 0.025, 0.02))
     return 0.5 + 0.2 * opened + 0.3 * away * opened
@@ -162,9 +162,9 @@ def _lowered(world: World, thing: str, container: str) -> float:
 
 def bottom(world: World, thing: str) -> float:
     """Metres from the table to the thing's lowest point."""
-    return float(world.position(thing)[2]) - world.width(thing, np.array([0.0, 0.0, 1.0])) / 2
+    return float(world.position(thing)[2]) - world.width(thing, (0.0, 0.0, 1.0)) / 2
 
 
 def fraction(amount: float, whole: float) -> float:
     """`amount` as a share of `whole`, clipped to [0, 1]."""
-    return float(np.clip(amount / max(whole, 1e-6), 0, 1))
+    return min(max(amount / max(whole, 1e-6), 0.0), 1.0)

@@ -24,10 +24,12 @@ Action = NDArray[np.float32]
 HOME = np.array([0.0, -75.0, 40.0, 90.0, 0.0, 60.0])
 """[6] where the arm starts, LeRobot's units."""
 
-DELTA = np.array([0.30, 0.30, 0.30, 120.0, 240.0])
+DELTA = (0.30, 0.30, 0.30, 120.0, 240.0)
 """[5] what +1 means in `ee_delta`, per second: metres for x, y, z; degrees for pitch and wrist roll."""
 
 _RAMPS = 4
+_RAMP = np.arange(1, _RAMPS + 1)[:, None] / _RAMPS
+"""A control step moves the servos' targets in so many equal parts; [4, 1] how far each part has come."""
 
 
 class ProgressEnv(gym.Env[Observation, Action], gym.utils.EzPickle):
@@ -171,13 +173,14 @@ class ProgressEnv(gym.Env[Observation, Action], gym.utils.EzPickle):
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """One control step. Success terminates; the task's time limit truncates."""
-        if np.shape(action) != (6,) or not np.all(np.isfinite(action)):
+        wanted = np.asarray(action, dtype=np.float64)
+        if wanted.shape != (6,) or not np.isfinite(wanted).all():
             raise ValueError(f"an action is 6 finite numbers, not {action}")
-        goal = self._goal(np.asarray(action, dtype=np.float64))
-        for ramp in range(1, _RAMPS + 1):
-            part = self.target + (goal - self.target) * ramp / _RAMPS
-            self.world.data.ctrl[:] = arm.from_units(part)
-            mujoco.mj_step(self.world.model, self.world.data, nstep=self._substeps)
+        goal = self._goal(wanted)
+        model, data = self.world.model, self.world.data
+        for targets in arm.from_units(self.target + _RAMP * (goal - self.target)):
+            data.ctrl[:] = targets
+            mujoco.mj_step(model, data, nstep=self._substeps)
         self.target = goal
         # The last substep leaves poses one step behind positions.
         self.world.settle()
@@ -206,19 +209,20 @@ class ProgressEnv(gym.Env[Observation, Action], gym.utils.EzPickle):
     def _goal(self, action: NDArray[np.float64]) -> NDArray[np.float64]:
         """Joint targets [6] for an action of either kind."""
         if self.control == "joint":
-            return np.clip(action, arm.LOW, arm.HIGH)
-        action = np.clip(action, -1, 1)
-        dx, dy, dz, dpitch, droll = action[:5] * DELTA / self.fps
+            return arm.clip(action)
+        *steps, grip = np.minimum(np.maximum(action, -1), 1).tolist()
+        dx, dy, dz, dpitch, droll = (step * full / self.fps for step, full in zip(steps, DELTA, strict=True))
         pose = arm.Pose(
             x=self.command.x + dx,
             y=self.command.y + dy,
             z=self.command.z + dz,
-            pitch=float(np.clip(self.command.pitch + dpitch, 0, 100)),
+            pitch=min(max(self.command.pitch + dpitch, 0.0), 100.0),
             yaw=self.command.yaw,
-            gripper=50 * (action[5] + 1),
+            gripper=50 * (grip + 1),
         )
         joints = arm.inverse(pose)
-        joints[4] = np.clip(self.target[4] + droll, arm.LOW[4], arm.HIGH[4])
+        joints[4] = self.target[4] + droll
+        joints = arm.clip(joints)
         # What the joints can do becomes the commanded pose, so that pushing against a limit does not wind up.
         self.command = arm.forward(joints)
         return joints

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,7 +39,7 @@ class Errands(Task):
                 kept = carry.kept(self.world, thing, into)
                 # From half on down it is in the hand again or gone, and placing it starts anew.
                 self._placed[k] = kept > 0.5
-                parts[k] = replace(parts[k], release=max(parts[k].release, kept))
+                parts[k] = parts[k]._replace(release=max(parts[k].release, kept))
             self._placed[k] |= parts[k].release >= 1
         current = next((k for k, part in enumerate(parts) if part.release < 1), len(parts))
         if current != self._current and current < len(parts):
@@ -51,7 +50,7 @@ class Errands(Task):
         done: list[float] = []
         for k, part in enumerate(parts):
             if k != current:
-                part = replace(part, reach=part.reach * part.grasp)
+                part = part._replace(reach=part.reach * part.grasp)
             done += [part.pick, part.place] if part.release < 1 else [1.0, 1.0]
         return done
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -196,7 +197,12 @@ class World:
         self.bins = {container.name: container for container in bins}
         self.rim = max((container.wall for container in bins), default=0.0)
         self._arm_qpos = np.array([self.model.joint(name).qposadr[0] for name in arm.JOINTS])
+        self._jaw_qpos = int(self._arm_qpos[5])
         self._tool = self.model.site("tool").id
+        # MuJoCo never moves these arrays, and asking it for them anew costs more than reading them.
+        self._qpos, self._xpos, self._site_xpos = self.data.qpos, self.data.xpos, self.data.site_xpos
+        self._xmat = self.data.xmat.reshape(-1, 3, 3)
+        self._site_xmat = self.data.site_xmat.reshape(-1, 3, 3)
         bodies = [self.model.body(body) for body in range(self.model.nbody)]
         self._body = {body.name: int(body.id) for body in bodies}
         self._free = {name: int(self.model.joint(name).qposadr[0]) for name in self.things}
@@ -259,43 +265,61 @@ class World:
         mujoco.mj_kinematics(self.model, self.data)
         mujoco.mj_comPos(self.model, self.data)
         mujoco.mj_camlight(self.model, self.data)
+        mujoco.mj_flex(self.model, self.data)
 
     def joints(self) -> Floats:
         """float64 [6], the arm's measured positions in LeRobot's units."""
-        return arm.to_units(self.data.qpos[self._arm_qpos])
+        return arm.to_units(self._qpos[self._arm_qpos])
 
     def opening(self) -> float:
         """Metres between the jaws."""
-        return float(self.data.qpos[self._arm_qpos[5]])
+        return float(self._qpos[self._jaw_qpos])
 
     def tool(self) -> Floats:
         """float64 [3], the tool centre."""
-        return np.array(self.data.site_xpos[self._tool])
+        return np.array(self._site_xpos[self._tool])
 
     def hand(self) -> Floats:
         """float64 [3, 3]; columns are the approach axis, the jaw axis (towards the fixed jaw) and their normal."""
-        return np.array(self.data.site_xmat[self._tool]).reshape(3, 3)
+        return np.array(self._site_xmat[self._tool])
 
     def position(self, name: str) -> Floats:
         """float64 [3], the centre of a thing, the middle of a bin's underside, the origin of another body."""
-        return np.array(self.data.xpos[self._body[name]])
+        return np.array(self._xpos[self._body[name]])
 
     def rotation(self, name: str) -> Floats:
         """float64 [3, 3], a thing's, bin's or other body's orientation."""
-        return np.array(self.data.xmat[self._body[name]]).reshape(3, 3)
+        return np.array(self._xmat[self._body[name]])
 
-    def width(self, name: str, axis: Floats) -> float:
+    def width(self, name: str, axis: Sequence[float] | Floats) -> float:
         """Metres a thing measures along the unit vector `axis` [3]."""
         thing = self.things[name]
-        along = np.abs(self.rotation(name).T @ axis)
+        if thing.shape == "sphere":
+            return 2 * thing.size[0]
+        x, y, z = self._turned(name, *map(float, axis))
         if thing.shape == "box":
-            return float(2 * along @ np.array(thing.size))
-        if thing.shape == "cylinder":
-            radius, half = thing.size
-            return float(2 * (radius * np.hypot(along[0], along[1]) + half * along[2]))
-        return 2 * thing.size[0]
+            return 2 * math.sumprod((abs(x), abs(y), abs(z)), thing.size)
+        radius, half = thing.size
+        return 2 * (radius * math.hypot(x, y) + half * abs(z))
 
     def pinch(self, name: str) -> Floats:
         """float64 [3], where the tool centre must be for the thing to lie at the fixed jaw."""
         axis = self.hand()[:, 1]
         return self.position(name) - axis * (arm.FIXED_JAW - self.width(name, axis) / 2)
+
+    def grip(self, name: str) -> tuple[float, float]:
+        """Metres from the tool centre to where it must be to grasp the thing, and metres the jaws are wider than it."""
+        axis = self._site_xmat[self._tool, :, 1].tolist()
+        width = self.width(name, axis)
+        back = arm.FIXED_JAW - width / 2
+        aim = [p - back * a for p, a in zip(self._xpos[self._body[name]].tolist(), axis, strict=True)]
+        return math.dist(aim, self._site_xpos[self._tool].tolist()), self.opening() - width
+
+    def within(self, name: str, place: Floats) -> tuple[float, float, float]:
+        """The point `place` [3] in the frame of a thing, bin or other body, metres."""
+        return self._turned(name, *(place - self._xpos[self._body[name]]).tolist())
+
+    def _turned(self, name: str, x: float, y: float, z: float) -> tuple[float, float, float]:
+        """The direction (x, y, z) along a body's own axes; in plain numbers, which numpy takes longer for."""
+        (a, b, c), (d, e, f), (g, h, i) = self._xmat[self._body[name]].tolist()
+        return a * x + d * y + g * z, b * x + e * y + h * z, c * x + f * y + i * z

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -99,11 +100,12 @@ class Task(ABC):
 
     def status(self) -> Status:
         """Stage, true progress and success now: the stage is the first that is not complete."""
-        done = np.asarray(self.completion(), dtype=np.float64)
-        stage = int(np.argmax(done < 1)) if np.any(done < 1) else len(done) - 1
-        success = bool(np.all(done >= 1))
-        progress = 1.0 if success else min(float(self.weights @ done), 1 - 1e-6)
-        return Status(stage, progress, success)
+        done = [float(part) for part in self.completion()]
+        stage = next((k for k, part in enumerate(done) if part < 1), None)
+        if stage is None:
+            return Status(len(done) - 1, 1.0, True)
+        progress = math.sumprod(self.seconds, done) / sum(self.seconds)
+        return Status(stage, min(progress, 1 - 1e-6), False)
 
 
 def load_task(name: str) -> type[Task]:
