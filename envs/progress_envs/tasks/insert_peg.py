@@ -82,7 +82,7 @@ class InsertPeg(Task):
     def fool(self, expert: Expert) -> Iterator[None]:
         """Beside the block or on top of it, which one camera or another takes for in it, or only part of the way in."""
         while not carry.held(self.world, PEG.name):
-            yield from expert.pick(PEG.name)
+            yield from expert.take(PEG.name)
         yield from self._over(expert, 1.0)
         if expert.rng.random() < 0.35:
             yield from self._down_to(expert, expert.rng.uniform(0.25, 0.8) * BLOCK.wall)
@@ -90,8 +90,8 @@ class InsertPeg(Task):
             return
         out = BLOCK.half + BLOCK.thick
         away = expert.rng.choice([out - 0.009, out + 0.016]) * expert.rng.choice([-1.0, 1.0])
-        turn = self.world.rotation(BLOCK.name)
-        x, y, _ = expert.pose.position + turn[:, 0] * away
+        side = self.world.rotation(BLOCK.name)[:, expert.rng.integers(2)]
+        x, y, _ = expert.pose.position + side * away
         yield from expert.move(replace(expert.pose, x=float(x), y=float(y)), slow=0.7)
         ground = BLOCK.wall if abs(away) < out else 0.0
         yield from self._down_to(expert, ground + 0.002)
