@@ -105,6 +105,10 @@ class GLRenderer:
         self._rect = mujoco.MjrRect(0, 0, width, height)
         # All of the offscreen buffer is cleared for every picture, however small the picture: no larger than needed.
         world.model.vis.global_.offwidth, world.model.vis.global_.offheight = width, height
+        # Vertices are a third of the work: nothing round is given more facets than the picture can show.
+        quality = world.model.vis.quality
+        quality.numslices = min(max(min(width, height) // 8, 8), 20)
+        quality.numstacks = quality.numslices // 2
         self._context = _context_class(backend)(width, height)
         _open.add(self)
         # Exit handlers run last in, first out: this one has to come after the one that terminates the display.

@@ -142,7 +142,7 @@ def mjcf(
   <compiler angle="degree" autolimits="true"/>
   <option timestep="{TIMESTEP}" integrator="implicitfast" cone="elliptic" impratio="10"/>
   <visual>
-    <quality shadowsize="0" offsamples="0" numslices="20" numstacks="10" numquads="1"/>
+    <quality shadowsize="0" offsamples="0" numquads="1"/>
     <map znear="0.02" zfar="60"/>
     <headlight ambient="0.45 0.45 0.45" diffuse="0 0 0" specular="0 0 0"/>
   </visual>
