@@ -37,7 +37,10 @@ class Case:
         success: float [T], predicted probability of success.
         true_progress: float [T], in [0, 1].
         true_stage: int [T], -1 where there is none.
-        succeeded: whether the episode is a success.
+        outcome: how the episode ended.
+        uncertainty: float [T], standard deviation of `progress`; None if the predictor states none.
+        reversed_progress: float [T], answers to the same video played backwards, in the order in which they were
+            given; None if the predictor was not asked.
     """
 
     task: str
@@ -47,7 +50,14 @@ class Case:
     success: NDArray[np.floating]
     true_progress: NDArray[np.floating]
     true_stage: NDArray[np.int64]
-    succeeded: bool
+    outcome: Outcome
+    uncertainty: NDArray[np.floating] | None = None
+    reversed_progress: NDArray[np.floating] | None = None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the episode is a success."""
+        return self.outcome == Outcome.SUCCESS
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,6 @@ class EpisodeCases:
         episode: its number in there.
         quality: how it was demonstrated, as the recorder noted.
         stages: names of the task's stages.
-        uncertainty: float [T], the model's.
         model: the model's answers.
         clocks: by name (`clock_hindsight`, `clock_causal`); the causal one is missing where no length is known.
     """
@@ -68,7 +77,6 @@ class EpisodeCases:
     episode: int
     quality: str
     stages: tuple[str, ...]
-    uncertainty: NDArray[np.float32]
     model: Case
     clocks: Mapping[str, Case]
 
@@ -135,6 +143,13 @@ def stage_at(progress: NDArray[np.floating], priors: Sequence[float]) -> NDArray
     return np.searchsorted(ends, progress, side="right").astype(np.int64)
 
 
+def outcome_of(final_progress: float) -> Outcome:
+    """How an episode ended by its final true progress, where no recorder noted it: done, at least half done, or not."""
+    if final_progress >= 1 - 1e-6:
+        return Outcome.SUCCESS
+    return Outcome.PARTIAL if final_progress >= 0.5 else Outcome.FAILURE
+
+
 def _episode_cases(
     item: ScoredDataset, source: int, episode: int, reference: Reference, clock_length_seconds: float | None
 ) -> EpisodeCases:
@@ -150,19 +165,31 @@ def _episode_cases(
         # The labels of remaining_time run from −1 to 0.
         true_progress = labels.progress + (1 if item.scores.label_scheme == "remaining_time" else 0)
     true_stage = np.full(length, -1) if labels is None else labels.stage
-    succeeded = (
-        info["outcome"] == Outcome.SUCCESS if "outcome" in info else bool(true_progress[-1] >= 1 - 1e-6)
-    )
+    outcome = Outcome(str(info["outcome"])) if "outcome" in info else outcome_of(float(true_progress[-1]))
 
     def case(
-        progress: NDArray[np.floating], stage: NDArray[np.int64] | None, success: NDArray[np.floating]
+        progress: NDArray[np.floating],
+        stage: NDArray[np.int64] | None,
+        success: NDArray[np.floating],
+        uncertainty: NDArray[np.floating] | None,
+        reversed_progress: NDArray[np.floating] | None,
     ) -> Case:
         return Case(
-            dataset.task(episode), dataset.fps, progress, stage, success, true_progress, true_stage, succeeded
+            task=dataset.task(episode),
+            fps=dataset.fps,
+            progress=progress,
+            stage=stage,
+            success=success,
+            true_progress=true_progress,
+            true_stage=true_stage,
+            outcome=outcome,
+            uncertainty=uncertainty,
+            reversed_progress=reversed_progress,
         )
 
     def clock(progress: NDArray[np.float64]) -> Case:
-        return case(progress, stage_at(progress, task.priors), progress)
+        # It does not look at the video, so playing that backwards changes nothing.
+        return case(progress, stage_at(progress, task.priors), progress, None, progress)
 
     clocks = {HINDSIGHT: clock(hindsight_clock(length))}
     seconds = task.clock_length_seconds or clock_length_seconds
@@ -170,13 +197,13 @@ def _episode_cases(
         clocks[CAUSAL] = clock(causal_clock(length, dataset.fps, seconds))
     order = {name: k for k, name in enumerate(task.stages)}
     stage = np.array([order[str(name)] for name in answers.stage], dtype=np.int64)
+    backwards = None if item.backwards is None else item.backwards.episodes[episode].progress
     return EpisodeCases(
         source=source,
         episode=episode,
         quality=str(info.get("quality", UNKNOWN_QUALITY)),
         stages=task.stages,
-        uncertainty=answers.uncertainty,
-        model=case(answers.progress, stage, answers.success),
+        model=case(answers.progress, stage, answers.success, answers.uncertainty, backwards),
         clocks=clocks,
     )
 

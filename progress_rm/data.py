@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,15 @@ class EpisodeFeatures:
 
     def __len__(self) -> int:
         return len(self.timestamps)
+
+    def backwards(self) -> EpisodeFeatures:
+        """The same episode played backwards, unlabelled: frames and states in reverse, time running on as ever."""
+        return replace(
+            self,
+            features={view: values[::-1].copy() for view, values in self.features.items()},
+            state=None if self.state is None else self.state[::-1].copy(),
+            labels=None,
+        )
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,9 @@
 Two clocks: `clock_hindsight` answers t/T and so knows how long the episode will have been; `clock_causal` answers
 t / (mean length of a successful training episode), at most 1. Their stage is the one that their progress falls into
 under the stage priors, their success probability is their progress.
+
+Where a model is given, it is also asked about every episode played backwards. That is always done, for it costs little:
+the features are there, only the network runs once more. Scores alone cannot be asked.
 """
 
 from __future__ import annotations
@@ -18,20 +21,34 @@ from progress_datasets.errors import UserError
 from progress_datasets.options import DatasetsOptions
 from progress_rm.cases import (
     CAUSAL,
-    HINDSIGHT,
-    UNKNOWN_QUALITY,
     EpisodeCases,
     choose_reference,
     collect_cases,
 )
-from progress_rm.metrics import METRICS, confusion_matrix, measure, uncertainty_reliability
+from progress_rm.groups import PREDICTORS, measure_groups
+from progress_rm.metrics import NORMAL_COVERAGE, confusion_matrix, uncertainty_reliability
+from progress_rm.metrics.resample import CONFIDENCE, REPLICATES
 from progress_rm.score import ModelOptions
 from progress_rm.scores import ScoredDataset, read_scores
+from progress_rm.tables import format_table
 
 if TYPE_CHECKING:
     from progress_datasets.episodes import EpisodeDataset
 
-PREDICTORS = ("model", HINDSIGHT, CAUSAL)
+SUMMARY = (
+    "mse",
+    "voc",
+    "voc_reversed",
+    "tau_a",
+    "preference_accuracy",
+    "stage_accuracy",
+    "success_auroc",
+    "rollout_rho",
+    "epic",
+    "starc",
+)
+"""Keys of the metrics that sum up a model."""
+
 QUALITIES = ("expert", "hesitant", "clumsy", "failing")
 """In the order of tables; others follow by name."""
 
@@ -77,7 +94,7 @@ def run(config: Config) -> dict[str, Any]:
 def load_scored(
     roots: Sequence[str], scores: Sequence[Path], model: ModelOptions, output: Path, cache_dir: str
 ) -> list[ScoredDataset]:
-    """The datasets with their scores; if a model is given it scores them now, into a folder beside `output`.
+    """The datasets with their scores; if a model is given it scores them now, forwards and backwards, beside `output`.
 
     Raises:
         UserError: there are not as many files of scores as datasets, or both scores and a model are given.
@@ -91,30 +108,41 @@ def load_scored(
     datasets = [EpisodeDataset(root) for root in roots]
     if model.path:
         folder = output.with_name(f"{output.stem}.scores")
-        scores = [folder / f"{number}_{dataset.root.name}.parquet" for number, dataset in enumerate(datasets)]
-        _score(model, datasets, scores, cache_dir)
+        names = [f"{number}_{dataset.root.name}" for number, dataset in enumerate(datasets)]
+        ways = [[folder / f"{name}{way}.parquet" for name in names] for way in ("", ".backwards")]
+        _score(model, datasets, ways[0], ways[1], cache_dir)
+        return [ScoredDataset.load(*item) for item in zip(datasets, *ways, strict=True)]
     paths: Sequence[Path | None] = scores or [None] * len(datasets)
     return [ScoredDataset.load(dataset, path) for dataset, path in zip(datasets, paths, strict=True)]
 
 
 def _score(
-    options: ModelOptions, datasets: Sequence[EpisodeDataset], outputs: Sequence[Path], cache_dir: str
+    options: ModelOptions,
+    datasets: Sequence[EpisodeDataset],
+    forwards: Sequence[Path],
+    backwards: Sequence[Path],
+    cache_dir: str,
 ) -> None:
     """Write the scores that an earlier run of the same command has not written yet."""
     from progress_rm.cache import cache_folder
     from progress_rm.models.registry import load_model
     from progress_rm.score import score_dataset
 
-    for dataset, output in zip(datasets, outputs, strict=True):
+    wanted = [
+        (dataset, output, way)
+        for way, outputs in ((False, forwards), (True, backwards))
+        for dataset, output in zip(datasets, outputs, strict=True)
+    ]
+    for dataset, output, _ in wanted:
         if output.exists() and read_scores(output, dataset).reward_model_path != options.path:
             raise UserError(f"{output} holds another model's scores; remove it or choose another --output")
-    waiting = [pair for pair in zip(datasets, outputs, strict=True) if not pair[1].exists()]
+    waiting = [item for item in wanted if not item[1].exists()]
     if not waiting:
         return
     model, cache = load_model(options.path, options.device or None), cache_folder(cache_dir)
-    for dataset, output in waiting:
+    for dataset, output, way in waiting:
         output.parent.mkdir(parents=True, exist_ok=True)
-        score_dataset(model, dataset, output, model_path=options.path, cache=cache)
+        score_dataset(model, dataset, output, model_path=options.path, cache=cache, backwards=way)
 
 
 def evaluate(scored: Sequence[ScoredDataset], clock_length_seconds: float | None = None) -> dict[str, Any]:
@@ -125,11 +153,12 @@ def evaluate(scored: Sequence[ScoredDataset], clock_length_seconds: float | None
         clock_length_seconds: length of the causal clock for tasks whose scores do not say it.
 
     Returns:
-        What `metrics.json` holds. `summary` has the model's headline numbers and `clock_mse`, the better clock's;
-        `overall`, `per_quality[quality]` and `per_task[instruction]` have "episodes", "frames" and, per predictor,
-        metrics by key (None where a group does not define one); `per_task` also "stages", "confusion" (frames by true
-        and predicted stage) and its own `per_quality`; `reliability` is predicted against actual error. Where the
-        mean training length is not known there is no `clock_causal`, and `notes` says so.
+        What `metrics.json` holds. `summary` has the model's headline numbers and `clock_mse`, the better clock's, and
+        `summary_intervals` the bootstrap intervals of the same; `overall`, `per_quality[quality]` and
+        `per_task[instruction]` have "episodes", "frames" and, per predictor, metrics by key (None where a group does
+        not define one); `overall` and `per_task` also "intervals"; `per_task` also "stages", "confusion" (frames by
+        true and predicted stage) and its own `per_quality`; `reliability` is predicted against actual error. Where
+        the mean training length is not known there is no `clock_causal`, and `notes` says so.
 
     Raises:
         UserError: there is nothing to measure against.
@@ -138,20 +167,33 @@ def evaluate(scored: Sequence[ScoredDataset], clock_length_seconds: float | None
         raise ValueError("there is nothing to evaluate")
     reference = choose_reference(scored)
     episodes = collect_cases(scored, reference, clock_length_seconds)
-    overall = _group(episodes)
-    clock_mse = min(overall[name]["mse"] for name in (HINDSIGHT, CAUSAL) if name in overall)
+    found = _split(episodes, lambda e: e.quality)
+    qualities = {name: found[name] for name in sorted(found, key=quality_order)}
+    tasks = _split(episodes, lambda e: e.model.task)
+    parts = {(task, q): sorted({*tasks[task]} & {*qualities[q]}) for task in tasks for q in qualities}
+    groups: dict[tuple[str, ...], Sequence[int]] = {
+        ("overall",): range(len(episodes)),
+        **{("quality", quality): members for quality, members in qualities.items()},
+        **{("task", task): members for task, members in tasks.items()},
+        **{("task", task, quality): members for (task, quality), members in parts.items() if members},
+    }
+    measured = measure_groups(episodes, groups, [("overall",), *(("task", task) for task in tasks)])
+    overall = measured["overall",]
+    better_clock = min((name for name in PREDICTORS[1:] if name in overall), key=lambda n: overall[n]["mse"])
     error = np.concatenate([e.model.progress - e.model.true_progress for e in episodes])
     return {
         "reference": reference,
         "reference_explained": REFERENCES[reference],
-        "summary": {
-            "mse": overall["model"]["mse"],
-            "clock_mse": clock_mse,
-            "voc": overall["model"]["voc"],
-            "tau_a": overall["model"]["tau_a"],
-            "stage_accuracy": overall["model"]["stage_accuracy"],
-            "success_auroc": overall["model"]["success_auroc"],
+        "summary": {key: overall["model"][key] for key in SUMMARY}
+        | {"clock_mse": overall[better_clock]["mse"]},
+        "summary_intervals": {key: overall["intervals"]["model"][key] for key in SUMMARY}
+        | {"clock_mse": overall["intervals"][better_clock]["mse"]},
+        "bootstrap": {
+            "over": "episodes within each task",
+            "replicates": REPLICATES,
+            "confidence": CONFIDENCE,
         },
+        "normal_coverage": {f"coverage_{sd}sd": share for sd, share in NORMAL_COVERAGE.items()},
         "notes": _notes(episodes, reference),
         "clock_length_seconds": clock_length_seconds,
         "datasets": [
@@ -164,14 +206,19 @@ def evaluate(scored: Sequence[ScoredDataset], clock_length_seconds: float | None
             for item in scored
         ],
         "overall": overall,
-        "per_quality": _by(episodes, lambda e: e.quality),
+        "per_quality": {quality: measured["quality", quality] for quality in qualities},
         "per_task": {
-            task: _group(members)
-            | {"stages": list(members[0].stages), "confusion": _confusion(members)}
-            | {"per_quality": _by(members, lambda e: e.quality)}
-            for task, members in _split(episodes, lambda e: e.model.task).items()
+            task: measured["task", task]
+            | {
+                "stages": list(episodes[members[0]].stages),
+                "confusion": _confusion([episodes[i] for i in members]),
+            }
+            | {"per_quality": {q: measured["task", task, q] for q in qualities if parts[task, q]}}
+            for task, members in tasks.items()
         },
-        "reliability": uncertainty_reliability(np.concatenate([e.uncertainty for e in episodes]), error),
+        "reliability": uncertainty_reliability(
+            np.concatenate([e.model.uncertainty for e in episodes if e.model.uncertainty is not None]), error
+        ),
     }
 
 
@@ -183,6 +230,10 @@ def _notes(episodes: Sequence[EpisodeCases], reference: str) -> list[str]:
             f"The causal clock is left out for {', '.join(map(repr, without))}: the mean length of a successful "
             "training episode is not known, and that of the episodes measured would be hindsight."
         )
+    if all(e.model.reversed_progress is None for e in episodes):
+        notes.append(
+            "The model was not asked about episodes played backwards; --model.path asks it, scores alone cannot."
+        )
     if all((e.model.true_stage < 0).all() for e in episodes):
         notes.append("There are no stage annotations, so stages are not measured.")
     if not any(e.model.succeeded for e in episodes) or all(e.model.succeeded for e in episodes):
@@ -190,31 +241,12 @@ def _notes(episodes: Sequence[EpisodeCases], reference: str) -> list[str]:
     return notes
 
 
-def _group(episodes: Sequence[EpisodeCases]) -> dict[str, Any]:
-    """Metrics of every predictor that answered all of these episodes."""
-    result: dict[str, Any] = {
-        "episodes": len(episodes),
-        "frames": sum(len(e.model.progress) for e in episodes),
-    }
-    for name in PREDICTORS:
-        cases = [case for e in episodes if (case := e.predictor(name)) is not None]
-        if len(cases) == len(episodes):
-            result[name] = measure(cases)
-    return result
-
-
-def _split(
-    episodes: Sequence[EpisodeCases], key: Callable[[EpisodeCases], str]
-) -> dict[str, list[EpisodeCases]]:
-    groups: dict[str, list[EpisodeCases]] = {}
-    for episode in episodes:
-        groups.setdefault(key(episode), []).append(episode)
+def _split(episodes: Sequence[EpisodeCases], key: Callable[[EpisodeCases], str]) -> dict[str, list[int]]:
+    """Places of the episodes by key, in order of first appearance."""
+    groups: dict[str, list[int]] = {}
+    for place, episode in enumerate(episodes):
+        groups.setdefault(key(episode), []).append(place)
     return groups
-
-
-def _by(episodes: Sequence[EpisodeCases], key: Callable[[EpisodeCases], str]) -> dict[str, Any]:
-    groups = _split(episodes, key)
-    return {name: _group(groups[name]) for name in sorted(groups, key=quality_order)}
 
 
 def quality_order(quality: str) -> tuple[int, str]:
@@ -229,34 +261,3 @@ def _confusion(episodes: Sequence[EpisodeCases]) -> list[list[int]]:
         if e.model.stage is not None:
             total += confusion_matrix(e.model.stage, e.model.true_stage, stages)
     return [[int(n) for n in row] for row in total]
-
-
-def format_table(metrics: dict[str, Any]) -> str:
-    """A plain-text table: groups down, metrics across, the model's row above the clocks'."""
-    names = {"model": "model", HINDSIGHT: "clock t/T", CAUSAL: "clock, causal"}
-    groups = [("overall", metrics["overall"]), *metrics["per_quality"].items(), *metrics["per_task"].items()]
-    groups = [group for group in groups if group[0] != UNKNOWN_QUALITY]
-    rows = [["", "", *(metric.label for metric in METRICS)]]
-    for title, group in groups:
-        for number, predictor in enumerate(name for name in PREDICTORS if name in group):
-            shown = [_number(group[predictor][metric.key]) for metric in METRICS]
-            first = f"{_shorten(title)} ({group['episodes']})" if number == 0 else ""
-            rows.append([first, names[predictor], *shown])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.ljust(width) if column < 2 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    lines.insert(1, "-" * max(map(len, lines)))
-    return "\n".join([*lines, "", *metrics["notes"]])
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
-
-
-def _shorten(title: str, width: int = 32) -> str:
-    return title if len(title) <= width else title[: width - 1] + "…"

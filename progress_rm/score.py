@@ -82,6 +82,7 @@ def score_dataset(
     *,
     model_path: str = "",
     cache: Path | None = None,
+    backwards: bool = False,
 ) -> Path:
     """Score every frame of a dataset.
 
@@ -94,6 +95,8 @@ def score_dataset(
         output: the parquet file to write.
         model_path: noted in the file's metadata.
         cache: folder of the feature cache; by default the user's.
+        backwards: play every episode backwards; row t then holds the answer to the t-th frame from the end, so these
+            are no scores to train on.
 
     Raises:
         UserError: `output` exists, or an instruction of the dataset is none of the model's.
@@ -110,14 +113,16 @@ def score_dataset(
     waiting = [e for e in range(dataset.num_episodes) if not (shards / f"{e:06d}.npz").exists()]
     views = getattr(model.config, "views", ())
     features.read(dataset, waiting, views)
-    for episode in tqdm(range(dataset.num_episodes), desc="score", unit="episode"):
+    for episode in tqdm(
+        range(dataset.num_episodes), desc="score backwards" if backwards else "score", unit="episode"
+    ):
         instruction = dataset.task(episode)
         spec = specs[find_task(specs, instruction)]
         tasks[instruction] = ScoredTask(tuple(spec.stages), tuple(spec.priors), spec.length_s)
         shard = shards / f"{episode:06d}.npz"
         if not shard.exists():
             [loaded] = load_episodes(dataset, features, episodes=[episode], views=views)
-            _save(model.track(loaded), shard)
+            _save(model.track(loaded.backwards() if backwards else loaded), shard)
         tracks[episode] = _load(shard, spec.stages)
     write_scores(
         output,

@@ -110,20 +110,30 @@ class Scores:
 
 @dataclass(frozen=True)
 class ScoredDataset:
-    """Episodes and what a model said about them."""
+    """Episodes and what a model said about them.
+
+    Attributes:
+        dataset: the episodes.
+        scores: the answers.
+        backwards: the answers to the same episodes played backwards; None if the model was not asked.
+    """
 
     dataset: EpisodeDataset
     scores: Scores
+    backwards: Scores | None = None
 
     @classmethod
-    def load(cls, dataset: EpisodeDataset, scores: Path | str | None = None) -> ScoredDataset:
+    def load(
+        cls, dataset: EpisodeDataset, scores: Path | str | None = None, backwards: Path | str | None = None
+    ) -> ScoredDataset:
         """Read the scores of a dataset, by default from `sarm_progress.parquet` in its folder.
 
         Raises:
             UserError: the file is missing or damaged, or does not belong to this dataset.
         """
         path = Path(scores) if scores is not None else dataset.root / DEFAULT_NAME
-        return cls(dataset, read_scores(path, dataset))
+        reverse = None if backwards is None else read_scores(backwards, dataset)
+        return cls(dataset, read_scores(path, dataset), reverse)
 
 
 def write_scores(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from progress_rm.metrics.arrays import Array, number, ratio
+
 BOUNDARY_TOLERANCE_S = 0.5
 """Seconds by which a stage boundary may be off and still count as found."""
 
@@ -78,12 +80,49 @@ def stage_boundary_f1(
     Returns:
         None when neither has a boundary.
     """
-    return f1(*boundary_counts(predicted, truth, tolerance_s * fps))
+    return number(f1(*boundary_counts(predicted, truth, tolerance_s * fps)))
 
 
-def f1(found: int, predicted: int, wanted: int) -> float | None:
-    """Harmonic mean of found / predicted and found / wanted, in [0, 1]; None when both are 0."""
-    return 2 * found / (predicted + wanted) if predicted + wanted else None
+def f1(found: ArrayLike, predicted: ArrayLike, wanted: ArrayLike) -> Array:
+    """Harmonic mean of found / predicted and found / wanted, in [0, 1]; NaN where both are 0. Arrays or numbers."""
+    return ratio(2 * np.asarray(found), np.add(predicted, wanted))
+
+
+def edit_score(predicted: ArrayLike, truth: ArrayLike) -> float | None:
+    """Segmental edit score of one episode, in [0, 1]: are the right stages told in the right order?
+
+    1 − Levenshtein distance between the two sequences of stages, over the longer one's length (Lea et al. 2016, arXiv
+    1602.02995, there times 100). Timing is ignored and every flicker costs, so it goes with the framewise accuracy,
+    which does the opposite. Frames without a true stage are ignored in both.
+
+    Args:
+        predicted: int [T].
+        truth: int [T], -1 where there is no true stage.
+
+    Returns:
+        None when no frame has a true stage.
+    """
+    t = np.asarray(truth)
+    known = t >= 0
+    if not known.any():
+        return None
+    told, wanted = _collapsed(np.asarray(predicted)[known]), _collapsed(t[known])
+    return 1 - _levenshtein(told, wanted) / max(len(told), len(wanted))
+
+
+def _collapsed(stages: NDArray[np.int64]) -> list[int]:
+    """The sequence of stages, each run of one stage once."""
+    return [int(s) for s in stages[np.flatnonzero(np.diff(stages, prepend=stages[0] - 1))]]
+
+
+def _levenshtein(a: list[int], b: list[int]) -> int:
+    """Fewest insertions, deletions and replacements that turn a into b."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, start=1):
+        before, row[0] = row[0], i
+        for j, y in enumerate(b, start=1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (x != y))
+    return row[-1]
 
 
 def confusion_matrix(predicted: ArrayLike, truth: ArrayLike, stages: int) -> NDArray[np.int64]:

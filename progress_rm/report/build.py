@@ -96,6 +96,7 @@ def _payload(
         "columns": [
             {"key": m.key, "label": m.label, "better": m.better, "fair": m.fair, "explains": m.explains}
             for m in METRICS
+            if m.headline
         ],
         "clocks": {HINDSIGHT: "clock t/T", CAUSAL: "causal clock"},
         "episodes": [_episode(cases[place], films[place]) for place in shown],
@@ -114,7 +115,8 @@ def _payload(
 def _episode(case: EpisodeCases, film: Film) -> dict[str, Any]:
     model = case.model
     clocks = {name: _rounded(clock.progress) for name, clock in case.clocks.items()}
-    assert model.stage is not None  # read_scores has made sure
+    assert model.stage is not None  # read_scores has made sure of both
+    assert model.uncertainty is not None
     return {
         "task": model.task,
         "quality": case.quality,
@@ -126,7 +128,7 @@ def _episode(case: EpisodeCases, film: Film) -> dict[str, Any]:
         "stages": list(case.stages),
         "film": {"width": film.width, "height": film.height, "views": [list(view) for view in film.views]},
         "predicted": _rounded(model.progress),
-        "uncertainty": _rounded(case.uncertainty),
+        "uncertainty": _rounded(model.uncertainty),
         "success": _rounded(model.success),
         "truth": _rounded(model.true_progress),
         "clocks": clocks,

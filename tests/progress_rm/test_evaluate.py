@@ -13,9 +13,9 @@ from progress_datasets.segments import StageSegment
 from progress_datasets.write import EpisodeData, write_dataset
 from progress_rm.cases import causal_clock, hindsight_clock, stage_at
 from progress_rm.cli import call, main
-from progress_rm.evaluate import evaluate, format_table
+from progress_rm.evaluate import SUMMARY, evaluate, format_table
 from progress_rm.metrics import METRICS
-from progress_rm.scores import EpisodeScores, ScoredDataset, ScoredTask, Scores, write_scores
+from progress_rm.scores import EpisodeScores, ScoredDataset, ScoredTask, Scores, read_scores, write_scores
 
 TASK = "slide and lift"
 Answer = Callable[[EpisodeDataset, int], np.ndarray]
@@ -70,7 +70,13 @@ def test_truth_is_perfect(toy: EpisodeDataset) -> None:
 
 def test_a_clock_as_model_is_the_clock(toy: EpisodeDataset) -> None:
     metrics = evaluate([score(toy, clock)])
-    assert metrics["overall"]["model"] == pytest.approx(metrics["overall"]["clock_hindsight"], abs=1e-6)
+    # The scores of a clock state an uncertainty, and were not asked about reversed videos.
+    unlike = {"voc_reversed", "coverage_1sd", "coverage_2sd"}
+    found, clocks = (
+        {key: number for key, number in metrics["overall"][name].items() if key not in unlike}
+        for name in ("model", "clock_hindsight")
+    )
+    assert found == pytest.approx(clocks, abs=1e-6)
     assert metrics["overall"]["model"]["voc"] == pytest.approx(1)
     assert metrics["overall"]["model"]["tau_a"] == 0
     assert metrics["overall"]["model"]["success_auroc"] == 0.5
@@ -102,14 +108,7 @@ def test_groups_and_summary(toy: EpisodeDataset, make_toy, tmp_path: Path) -> No
     assert metrics["summary"]["clock_mse"] == min(
         overall["clock_hindsight"]["mse"], overall["clock_causal"]["mse"]
     )
-    assert set(metrics["summary"]) == {
-        "mse",
-        "clock_mse",
-        "voc",
-        "tau_a",
-        "stage_accuracy",
-        "success_auroc",
-    }
+    assert set(metrics["summary"]) == set(metrics["summary_intervals"]) == {"clock_mse", *SUMMARY}
     assert set(overall["model"]) == {metric.key for metric in METRICS}
     # No episode of the failing quality succeeds, so it has no VOC and no AUROC of its own.
     assert metrics["per_quality"]["failing"]["model"]["voc"] is None
@@ -122,6 +121,34 @@ def test_causal_clock_is_left_out_where_no_length_is_known(toy: EpisodeDataset) 
     assert any("causal clock is left out" in note for note in metrics["notes"])
     given_now = evaluate([score(toy, truth, length=None)], clock_length_seconds=3.0)
     assert given_now["overall"] == evaluate([score(toy, truth, length=3.0)])["overall"]
+
+
+def test_intervals_hold_the_numbers(toy: EpisodeDataset) -> None:
+    metrics = evaluate([score(toy, clock)])
+    for group in (metrics["overall"], metrics["per_task"][TASK]):
+        assert set(group["intervals"]) == {"model", "clock_hindsight", "clock_causal"}
+        for predictor, intervals in group["intervals"].items():
+            assert set(intervals) == {metric.key for metric in METRICS}
+            for key, bounds in intervals.items():
+                if bounds is not None and key != "starc":  # a resample sees fewer transitions
+                    assert bounds[0] - 1e-9 <= group[predictor][key] <= bounds[1] + 1e-9, (predictor, key)
+    low, high = metrics["summary_intervals"]["mse"]
+    assert 0 < low < metrics["summary"]["mse"] < high
+    assert metrics == evaluate([score(toy, clock)]), "the resamples are seeded"
+    assert json.loads(json.dumps(metrics)) == metrics
+
+
+def test_episodes_played_backwards(toy: EpisodeDataset) -> None:
+    forwards = score(toy, truth)
+    undone = score(toy, lambda dataset, episode: truth(dataset, episode)[::-1])
+    metrics = evaluate([ScoredDataset(toy, forwards.scores, undone.scores)])
+    assert metrics["summary"]["voc_reversed"] == pytest.approx(-metrics["summary"]["voc"])
+    assert metrics["summary"]["voc_reversed"] < -0.95
+    assert metrics["overall"]["clock_hindsight"]["voc_reversed"] == pytest.approx(1)
+    assert not any("backwards" in note for note in metrics["notes"])
+    without = evaluate([forwards])
+    assert without["summary"]["voc_reversed"] is None
+    assert any("backwards" in note for note in without["notes"])
 
 
 def unannotated(root: Path, **columns: np.ndarray) -> EpisodeDataset:
@@ -205,9 +232,20 @@ def test_models_with_other_stages_do_not_mix(toy: EpisodeDataset) -> None:
 
 def test_table_names_every_group(toy: EpisodeDataset) -> None:
     text = format_table(evaluate([score(toy, truth)]))
-    for word in ("overall (8)", "expert (6)", "failing (2)", TASK, "clock t/T", "clock, causal", "Measured"):
+    for word in (
+        "overall: 8 episodes",
+        "Kendall τ-a ↑",
+        "STARC distance ↓",
+        "overall (8)",
+        "expert (6)",
+        "failing (2)",
+        TASK,
+        "clock t/T",
+        "clock, causal",
+        "Measured",
+    ):
         assert word in text
-    assert max(map(len, text.splitlines()[:-2])) < 170
+    assert max(map(len, text.splitlines()[:-3])) < 170
 
 
 def stored(dataset: EpisodeDataset, path: Path) -> Path:
@@ -253,11 +291,15 @@ def test_model_instead_of_scores(
     command = [f"--dataset.root={root}", f"--output={output}", f"--cache_dir={tmp_path / 'cache'}"]
     metrics = call("evaluate", [*command, f"--model.path={trained}"])
     kept = tmp_path / "metrics.scores" / f"0_{root.name}.parquet"
-    written = kept.stat().st_mtime_ns
+    backwards = kept.with_name(f"0_{root.name}.backwards.parquet")
+    written = kept.stat().st_mtime_ns, backwards.stat().st_mtime_ns
+    assert metrics["overall"]["model"]["voc_reversed"] is not None
+    first, last = (read_scores(path, two_tasks[0]).episodes[0].progress for path in (kept, backwards))
+    assert not np.array_equal(first, last)
     # Killed after scoring: the same command goes on with the scores that are there.
     output.unlink()
     assert call("evaluate", [*command, f"--model.path={trained}"]) == metrics
-    assert kept.stat().st_mtime_ns == written
+    assert (kept.stat().st_mtime_ns, backwards.stat().st_mtime_ns) == written
     output.unlink()
     assert main(["evaluate", *command, "--model.path=another"]) == 2
     assert "another model's scores" in capsys.readouterr().err

@@ -6,19 +6,38 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from progress_datasets.segments import Outcome
 from progress_rm.metrics import (
+    brier,
+    call_outcome,
     confusion_matrix,
+    coverage,
+    edit_score,
+    epic_distance,
+    expected_calibration_error,
     failure_balanced_accuracy,
     kendall_tau_a,
     mae,
     mse,
+    preference_accuracy,
+    recall_at_false_alarms,
+    rollout_rho,
     spearman,
     stage_accuracy,
     stage_boundaries,
     stage_boundary_f1,
+    starc_distance,
     success_auroc,
     uncertainty_reliability,
     voc,
+    window_change,
+)
+from progress_rm.metrics.detection import recall_of_counts, regression_alarms, stagnation_alarms
+from progress_rm.metrics.rewards import (
+    canonical_epic,
+    canonical_starc,
+    pearson_distance_of_sums,
+    progress_epic_sums,
 )
 
 coarse = st.integers(0, 4).map(lambda n: n / 4)
@@ -97,6 +116,25 @@ def test_tau_a_is_the_sum_over_pairs(pairs: list[tuple[float, float]]) -> None:
     assert tau == (pytest.approx(np.mean(signs)) if signs else None)
 
 
+def test_preference_by_hand() -> None:
+    # Moments of the first: 0 and 1, of the second: .5 and .52. Right: three of four; the wrong one is 1 against .52.
+    assert preference_accuracy([[0.1, 0.6], [0.3, 0.9]], [[0, 1], [0.5, 0.52]], moments=2) == 0.75
+    # Equal predictions count half.
+    assert preference_accuracy([[0.5], [0.5]], [[0], [1]], moments=1) == 0.5
+
+
+def test_preference_never_compares_an_episode_with_itself_or_another_task() -> None:
+    climb = np.linspace(0, 1, 9)
+    assert preference_accuracy([climb], [climb]) is None
+    assert preference_accuracy([climb, climb], [climb, climb], ["a", "b"]) is None
+    assert preference_accuracy([climb, climb], [climb, climb], ["a", "a"]) == 1
+
+
+def test_preference_leaves_out_what_is_as_far() -> None:
+    assert preference_accuracy([[0.9], [0.1]], [[0.50], [0.54]]) is None
+    assert preference_accuracy([[0.9], [0.1]], [[0.50], [0.56]]) == 0
+
+
 def test_stage_accuracy_ignores_gaps() -> None:
     assert stage_accuracy([0, 0, 1, 2], [0, 1, 1, -1]) == pytest.approx(2 / 3)
     assert stage_accuracy([0, 1], [-1, -1]) is None
@@ -127,6 +165,20 @@ def test_boundary_f1_wants_the_right_stage_once() -> None:
     assert stage_boundary_f1([0] * 4 + [1, 0] + [1] * 4, truth, fps=10) == pytest.approx(2 / 4)
     assert stage_boundary_f1([0] * 10, truth, fps=10) == 0
     assert stage_boundary_f1([0] * 10, [0] * 10, fps=10) is None
+
+
+def test_edit_score_by_hand() -> None:
+    # 0 1 2 against 0 1 2, whenever; then one missing, one too many, all wrong.
+    assert edit_score([0, 1, 1, 1, 2], [0, 0, 0, 1, 2]) == 1
+    assert edit_score([0, 0, 0, 2, 2], [0, 0, 1, 1, 2]) == pytest.approx(1 - 1 / 3)
+    assert edit_score([0, 1, 0, 1, 1], [0, 0, 0, 1, 1]) == pytest.approx(1 - 2 / 4)
+    assert edit_score([1, 0, 1, 0], [0, 0, 0, 0]) == pytest.approx(1 - 3 / 4)
+    assert edit_score([1, 1], [0, 0]) == 0
+
+
+def test_edit_score_ignores_gaps() -> None:
+    assert edit_score([0, 2, 2, 1], [0, -1, -1, 1]) == 1
+    assert edit_score([0, 1], [-1, -1]) is None
 
 
 @given(arrays(np.int64, 20, elements=st.integers(0, 3)), arrays(np.int64, 20, elements=st.integers(-1, 3)))
@@ -180,3 +232,159 @@ def test_reliability_of_an_honest_model() -> None:
 
 def test_reliability_of_few_frames() -> None:
     assert len(uncertainty_reliability([0.1, 0.2], [0.0, 0.1])) == 2
+
+
+def test_call_outcome_by_hand() -> None:
+    # The last thirds are the last two of six frames.
+    assert call_outcome([0, 0, 0, 0, 0.5, 0.9]) == Outcome.SUCCESS
+    assert call_outcome([1, 1, 1, 1, 0.3, 0.9]) == Outcome.PARTIAL, "the mean is exactly .6, not above"
+    assert call_outcome([1, 1, 1, 1, 0.9, 0.8]) == Outcome.PARTIAL, "the final progress is not above .8"
+    assert call_outcome([1, 1, 1, 1, 0.4, 0.4]) == Outcome.PARTIAL
+    assert call_outcome([1, 1, 1, 1, 0.4, 0.39]) == Outcome.FAILURE
+    assert call_outcome([0.9]) == Outcome.SUCCESS
+
+
+def test_rollout_rho_by_hand() -> None:
+    failure, partial, success = Outcome.FAILURE, Outcome.PARTIAL, Outcome.SUCCESS
+    actual = [failure, partial, success, success]
+    assert rollout_rho(actual, actual) == pytest.approx(1)
+    assert rollout_rho([success, partial, failure, failure], actual) == pytest.approx(-1)
+    assert rollout_rho([partial] * 4, actual) == 0
+    assert rollout_rho([failure, success], [success, success]) is None
+    called = [failure, failure, partial, success]
+    order = {failure: 0, partial: 1, success: 2}
+    assert rollout_rho(called, actual) == pytest.approx(
+        spearman([order[o] for o in called], [order[o] for o in actual])
+    )
+
+
+def test_window_change_by_hand() -> None:
+    np.testing.assert_allclose(window_change([0, 0.1, 0.4, 0.4], fps=2), [0.4, 0.3])
+    np.testing.assert_allclose(window_change([0, 0.1, 0.4, 0.4], fps=2, window_s=0.5), [0.1, 0.3, 0])
+    assert len(window_change([0, 0.1], fps=10)) == 0
+
+
+def test_recall_at_false_alarms_by_hand() -> None:
+    quiet, troubled = np.arange(20) / 100, np.array([0.05, 0.18, 0.185, 0.3])
+    score, truth = np.concatenate([quiet, troubled]), np.arange(24) >= 20
+    # One of twenty may ring: .19 does, and with it everything above .18.
+    assert recall_at_false_alarms(score, truth) == 2 / 4
+    # Two of twenty: .18 rings with .19 and takes the trouble at .18 with it.
+    assert recall_at_false_alarms(score, truth, rate=0.1) == 3 / 4
+    assert recall_at_false_alarms(score, truth, rate=0) == 1 / 4
+    assert recall_at_false_alarms(score, truth, rate=1) == 1
+    assert recall_at_false_alarms(np.full(24, 0.5), truth) == 0
+    assert recall_at_false_alarms(score, np.zeros(24)) is None
+    assert recall_at_false_alarms(score, np.ones(24)) is None
+
+
+def test_being_done_is_not_being_stuck() -> None:
+    truth = np.concatenate([np.linspace(0, 1, 50), np.ones(50)])
+    counts = stagnation_alarms(truth, truth, fps=10)
+    assert counts.reshape(2, -1)[:, -1].tolist() == [0, 49]
+
+
+def test_a_model_that_only_ever_rises_sees_no_regress() -> None:
+    truth = np.concatenate([np.linspace(0, 0.8, 40), np.linspace(0.8, 0.3, 20), np.linspace(0.3, 1, 40)])
+    assert recall_of_counts(regression_alarms(truth, truth, fps=10)[None])[0] == 1
+    rising = np.maximum.accumulate(truth)
+    assert recall_of_counts(regression_alarms(rising, truth, fps=10)[None])[0] == 0
+
+
+def test_ece_by_hand() -> None:
+    # Bins .9–1 and .1–.2: |1.9 − 1| and |.1 − 0| of three.
+    assert expected_calibration_error([0.92, 0.98, 0.1], [True, False, False]) == pytest.approx(1.0 / 3)
+    assert expected_calibration_error([1, 1, 0], [True, True, False]) == 0
+    # A constant that knows the share is calibrated and still useless: see Brier.
+    share = [True, False, False, False]
+    assert expected_calibration_error([0.25] * 4, share) == 0
+    assert brier([0.25] * 4, share) == pytest.approx(0.25 * 0.75)
+
+
+def test_coverage_by_hand() -> None:
+    assert coverage([0.1, 0.1, 0.2, 0.0], [0.05, -0.15, 0.2, 0.01], 1) == 2 / 4
+    assert coverage([0.1, 0.1, 0.2, 0.0], [0.05, -0.15, 0.2, 0.01], 2) == 3 / 4
+
+
+def test_coverage_of_an_honest_model_is_that_of_a_normal() -> None:
+    rng = np.random.default_rng(0)
+    std = rng.uniform(0.01, 0.2, 20_000)
+    error = rng.normal(0, std)
+    assert coverage(std, error, 1) == pytest.approx(0.683, abs=0.01)
+    assert coverage(std, error, 2) == pytest.approx(0.954, abs=0.01)
+
+
+def shaped(reward: np.ndarray, potential: np.ndarray, gamma: float) -> np.ndarray:
+    return reward + gamma * potential[None, :] - potential[:, None]
+
+
+def test_epic_by_hand() -> None:
+    even = np.full(2, 0.5)
+    arriving, staying = np.array([[0.0, 1], [0, 1]]), np.array([[1.0, 0], [0, 0]])
+    np.testing.assert_allclose(canonical_epic(arriving, even, 0.5), [[-0.5, 0.5], [-0.5, 0.5]])
+    np.testing.assert_allclose(canonical_epic(staying, even, 0.5), [[0.625, -0.625], [0.125, -0.125]])
+    everywhere = np.ones((2, 2))
+    expected = np.sqrt((1 + 0.75 / np.sqrt(0.8125)) / 2)
+    assert epic_distance(staying, arriving, even, everywhere, 0.5) == pytest.approx(expected)
+    assert epic_distance(-arriving, arriving, even, everywhere, 0.5) == pytest.approx(1)
+    assert epic_distance(0 * arriving, arriving, even, everywhere, 0.5) == pytest.approx(np.sqrt(0.5))
+
+
+@given(arrays(np.float64, (4, 4), elements=st.floats(-1, 1, width=16)), st.floats(0.1, 9))
+def test_epic_sees_neither_scale_nor_shaping(reward: np.ndarray, scale: float) -> None:
+    rng = np.random.default_rng(0)
+    reward = reward + rng.random((4, 4))
+    states, seen, potential = rng.dirichlet(np.ones(4)), rng.random((4, 4)), rng.normal(size=4)
+    other = scale * shaped(reward, potential, 0.9) + 3
+    np.testing.assert_allclose(
+        canonical_epic(other, states, 0.9) - canonical_epic(other, states, 0.9).mean(),
+        scale * (canonical_epic(reward, states, 0.9) - canonical_epic(reward, states, 0.9).mean()),
+        atol=1e-9,
+    )
+    assert epic_distance(other, reward, states, seen, 0.9) == pytest.approx(0, abs=1e-5)
+
+
+def test_epic_of_progress_needs_no_table() -> None:
+    visited = np.array([0, 1, 2, 1, 2, 2])
+    predicted, truth = np.array([0.1, 0.5, 0.3]), np.array([0, 0.4, 1.0])
+    seen = np.zeros((3, 3))
+    np.add.at(seen, (visited[:-1], visited[1:]), 1)
+    table = epic_distance(
+        np.tile(predicted, (3, 1)), np.tile(truth, (3, 1)), np.array([0.2, 0.5, 0.3]), seen, 0.9
+    )
+    sums = progress_epic_sums(predicted[visited], truth[visited])
+    assert pearson_distance_of_sums(sums[None])[0] == pytest.approx(table)
+
+
+def test_shaping_alone_is_nothing_to_compare() -> None:
+    potential, even = np.array([0, 0.3, 1.0]), np.full(3, 1 / 3)
+    for gamma in (0.5, 1.0):
+        nothing = canonical_epic(shaped(np.zeros((3, 3)), potential, gamma), even, gamma)
+        np.testing.assert_allclose(nothing, 0, atol=1e-12)
+    visits = np.array([[1, 1, 0], [0, 1, 1], [0, 0, 1]])
+    np.testing.assert_allclose(
+        canonical_starc(shaped(np.zeros((3, 3)), potential, 0.5), visits, 0.5), 0, atol=1e-12
+    )
+
+
+def test_starc_by_hand() -> None:
+    # From the first state half stay and half go to the second, for good. V = 4/3 and 2.
+    visits, reward = np.array([[1, 1], [0, 2]]), np.array([[0.0, 1], [0, 1]])
+    np.testing.assert_allclose(canonical_starc(reward, visits, 0.5), [[-2 / 3, 2 / 3], [0, 0]], atol=1e-12)
+    # With one choice to make, all rewards that want it alike are one.
+    assert starc_distance([[0, 1], [0, 3]], reward, visits, 0.5) == pytest.approx(0, abs=1e-9)
+    assert starc_distance(-reward, reward, visits, 0.5) == pytest.approx(1)
+    assert starc_distance(np.ones((2, 2)), reward, visits, 0.5) == pytest.approx(0.5)
+    assert starc_distance(reward, np.ones((2, 2)), visits, 0.5) is None
+
+
+@given(arrays(np.float64, (4, 4), elements=st.floats(-1, 1, width=16)), st.floats(0.1, 9))
+def test_starc_sees_neither_scale_nor_shaping(reward: np.ndarray, scale: float) -> None:
+    rng = np.random.default_rng(0)
+    reward = reward + rng.random((4, 4))
+    visits, potential = rng.integers(0, 3, (4, 4)) + np.eye(4), rng.normal(size=4)
+    other = scale * shaped(reward, potential, 0.9)
+    np.testing.assert_allclose(
+        canonical_starc(other, visits, 0.9), scale * canonical_starc(reward, visits, 0.9), atol=1e-9
+    )
+    assert starc_distance(other, reward, visits, 0.9) == pytest.approx(0, abs=1e-6)

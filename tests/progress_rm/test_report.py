@@ -14,7 +14,7 @@ import pytest
 
 from progress_datasets.episodes import EpisodeDataset
 from progress_datasets.errors import UserError
-from progress_datasets.segments import StageSegment
+from progress_datasets.segments import Outcome, StageSegment
 from progress_datasets.write import EpisodeData, write_dataset
 from progress_rm.cases import Case, EpisodeCases
 from progress_rm.cli import main
@@ -180,8 +180,10 @@ def test_film_shows_the_views_side_by_side_frame_by_frame(tmp_path: Path) -> Non
 
 def case(task: str, quality: str, error: list[float]) -> EpisodeCases:
     size = np.asarray(error)
-    model = Case(task, 1.0, size, None, size, np.zeros_like(size), np.zeros(len(size), np.int64), True)
-    return EpisodeCases(0, 0, quality, ("a",), size, model, {})
+    model = Case(
+        task, 1.0, size, None, size, np.zeros_like(size), np.zeros(len(size), np.int64), Outcome.SUCCESS
+    )
+    return EpisodeCases(0, 0, quality, ("a",), model, {})
 
 
 def test_choice_spreads_from_best_to_worst() -> None:
