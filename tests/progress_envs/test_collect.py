@@ -163,7 +163,7 @@ def test_other_options_do_not_mix(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"env": "PickPlac"}, "--env=PickPlac: there is no such task; choose one of PickPlace"),
+        ({"env": "PickPlac"}, "--env=PickPlac: there is no such task; choose one of .*PickPlace"),
         ({"episodes": 0}, "--episodes=0"),
         ({"workers": -1}, "--workers=-1"),
         ({"seed": -1}, "--seed=-1"),
