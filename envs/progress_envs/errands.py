@@ -33,20 +33,16 @@ class Errands(Task):
 
     def completion(self) -> Sequence[float]:
         """Of all things not yet placed, only the first in order earns something for being reached."""
-        parts = [self._carry(k) for k in range(len(self.errands))]
-        for k, (thing, into) in enumerate(self.errands):
-            if self._placed[k]:
-                kept = carry.kept(self.world, thing, into)
-                # From half on down it is in the hand again or gone, and placing it starts anew.
-                self._placed[k] = kept > 0.5
-                parts[k] = parts[k]._replace(release=max(parts[k].release, kept))
-            self._placed[k] |= parts[k].release >= 1
+        # From half on down a thing is in the hand again or gone, and placing it starts anew.
+        kept = [self._kept(k) if placed else 0.0 for k, placed in enumerate(self._placed)]
+        parts = [self._carry(k, kept[k]) for k in range(len(self.errands))]
+        self._placed = [part.release >= 1 or still > 0.5 for part, still in zip(parts, kept, strict=True)]
         current = next((k for k, part in enumerate(parts) if part.release < 1), len(parts))
         if current != self._current and current < len(parts):
             self._current = current
             # Reaching starts at 0 from where the hand is when a thing's turn comes.
             self._reach_from = max(carry.reach_distance(self.world, self.errands[current][0]), carry.START)
-            parts[current] = self._carry(current)
+            parts[current] = self._carry(current, kept[current])
         done: list[float] = []
         for k, part in enumerate(parts):
             if k != current:
@@ -69,9 +65,15 @@ class Errands(Task):
             thing, into = self.errands[self._current]
             yield from expert.bring(thing, into)
 
-    def _carry(self, k: int) -> carry.Carry:
+    def _carry(self, k: int, kept: float) -> carry.Carry:
         thing, into = self.errands[k]
-        return carry.measure(self.world, thing, into, self._reach_from, self._move_from[k])
+        part = carry.measure(self.world, thing, into, self._reach_from, self._move_from[k])
+        return part if part.release >= kept else part._replace(release=kept)
+
+    def _kept(self, k: int) -> float:
+        """How far a thing that was placed still is so, in [0, 1]; 0 when it is no more than half."""
+        kept = carry.kept(self.world, *self.errands[k])
+        return kept if kept > 0.5 else 0.0
 
 
 def scatter(rng: np.random.Generator, count: int) -> list[tuple[float, float]]:
