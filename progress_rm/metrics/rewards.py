@@ -145,7 +145,8 @@ def transition_sums(predicted: ArrayLike, truth: ArrayLike, fps: float) -> Array
     step = max(1, round(STEP_S * fps))
     # From the end, so that the final frame is among them.
     p, t = (np.asarray(x, dtype=np.float64)[::-1][::step][::-1] for x in (predicted, truth))
-    state = np.minimum(np.floor(t * BINS + 1e-9).astype(np.int64), BINS)
+    # Twentieths are not exact in binary: .15 · 20 is 3, not 2.
+    state = np.clip(np.floor(t * BINS + 1e-6).astype(np.int64), 0, BINS)
     place = state * STATES + np.append(state[1:], state[-1])
     arrived = (np.append(x[1:], x[-1]) for x in (p, t))
     cells = STATES * STATES
