@@ -147,6 +147,7 @@ def combine(runs: Sequence[Result]) -> Result:
         "slowest": min(rates),
         "fastest": max(rates),
         "repeats": len(rates),
+        "steps_per_cpu_s": statistics.median(rate for run in runs for rate in run["steps_per_cpu_s"]),
         **middle,
     }
 
@@ -155,14 +156,15 @@ def summarise(sides: dict[tuple[str, str], Result]) -> Result:
     """The claims' numbers, then every side's own.
 
     A ratio compares medians and is None when no peer could be measured; `*_worst` compares our slowest repeat with the
-    peer's fastest. `overhead_fraction` is the largest of our tasks and controls.
+    peers' fastest, `*_cpu` what the processes got done in a second of the core's time, whatever else it had to do.
+    `overhead_fraction` is the largest of our tasks and controls.
     """
     own = sides[OURS[0], "default"]
     for side in OURS:
         if "error" in sides[side, "default"]:
             sys.exit(f"{side}: {sides[side, 'default']['error']}")
     summary: Result = {"steps_per_s": own["steps_per_s"], "frames_per_s": 2 * own["steps_per_s"]}
-    worst: Result = {}
+    more: Result = {}
     for mode in ("default", "tuned"):
         peers = {side: run for (side, m), run in sides.items() if m == mode and side not in OURS}
         measured = {side: run for side, run in peers.items() if "error" not in run}
@@ -170,11 +172,13 @@ def summarise(sides: dict[tuple[str, str], Result]) -> Result:
         summary[f"vs_best_peer_{mode}"] = best and own["steps_per_s"] / measured[best]["steps_per_s"]
         summary[f"best_peer_{mode}"] = best
         fastest = max((run["fastest"] for run in measured.values()), default=None)
-        worst[f"vs_best_peer_{mode}_worst"] = fastest and own["slowest"] / fastest
+        more[f"vs_best_peer_{mode}_worst"] = fastest and own["slowest"] / fastest
+        of_core = max((run["steps_per_cpu_s"] for run in measured.values()), default=None)
+        more[f"vs_best_peer_{mode}_cpu"] = of_core and own["steps_per_cpu_s"] / of_core
     return {
         **summary,
         "overhead_fraction": max(sides[side, "default"]["overhead_fraction"] for side in OURS),
-        **worst,
+        **more,
         "errors": {f"{side}, {mode}": run["error"] for (side, mode), run in sides.items() if "error" in run},
         "sides": {f"{side}, {mode}": run for (side, mode), run in sides.items()},
     }

@@ -193,25 +193,27 @@ def _light_renderer(mujoco: Any, model: Any) -> Any:
     return renderer
 
 
-def run(side: Side, actions: Any, seed: int, spent: dict[str, float] | None = None) -> float:
-    """Seconds that these control steps with their pictures take; resets lie outside the clock.
+def run(side: Side, actions: Any, seed: int, spent: dict[str, float] | None = None) -> tuple[float, float]:
+    """Seconds that these control steps with their pictures take, by the wall's clock and by the process's own, which
+    stands still while the core does something else. Resets lie outside both.
 
     Args:
         spent: seconds by kind, as `timed` counts them; what resets add is taken out again.
     """
     spent = {} if spent is None else spent
-    seconds, over = 0.0, True
+    wall, own, over = 0.0, 0.0, True
     for k, action in enumerate(actions):
         if over or k % EPISODE == 0:
             before = dict(spent)
             side.env.reset(seed=seed + k)
             spent.update(before)
-        start = time.perf_counter()
+        own_start, start = time.process_time(), time.perf_counter()
         seen, _, terminated, truncated, _ = side.env.step(action)
         side.pictures(seen)
-        seconds += time.perf_counter() - start
+        wall += time.perf_counter() - start
+        own += time.process_time() - own_start
         over = terminated or truncated
-    return seconds
+    return wall, own
 
 
 def check(side: Side, action: Any) -> None:
@@ -248,7 +250,7 @@ def profile(side: Side, actions: Any, seed: int) -> dict[str, float]:
     for (owner, name, kind), original in zip(places, originals, strict=True):
         setattr(owner, name, timed(original, kind))
     try:
-        total = run(side, actions, seed, spent)
+        total, _ = run(side, actions, seed, spent)
     finally:
         for (owner, name, _), original in zip(places, originals, strict=True):
             setattr(owner, name, original)
@@ -272,10 +274,11 @@ def measure(name: str, tuned: bool, seconds: float, repeats: int, seed: int) -> 
 
     check(side, draw(1)[0])
     warm = draw(WARM_UP)
-    count = int(np.clip(seconds * len(warm) / run(side, warm, seed), 20, 10_000))
-    rates = [count / run(side, draw(count), seed + 1000 * k) for k in range(1, repeats + 1)]
+    count = int(np.clip(seconds * len(warm) / run(side, warm, seed)[0], 20, 10_000))
+    times = [run(side, draw(count), seed + 1000 * k) for k in range(1, repeats + 1)]
     return {
-        "steps_per_s": rates,
+        "steps_per_s": [count / wall for wall, _ in times],
+        "steps_per_cpu_s": [count / own for _, own in times],
         **profile(side, draw(count), seed),
         "steps_a_repeat": count,
         "rate": side.rate,
