@@ -39,7 +39,7 @@ class SortByColor(Errands):
     things = tuple(Thing(f"{colour} cube", "box", (0.014, 0.014, 0.014), colour) for colour in COLOURS)
     bins = (LEFT, RIGHT)
     stages = tuple(f"{verb} {thing.name}" for thing in things for verb in ("pick", "place"))
-    seconds = (2.2, 2.55, 3.4, 2.85, 3.3, 2.45)
+    seconds = (2.25, 2.65, 3.2, 2.65, 3.2, 2.65)
     time_limit = 75.0
     jobs = len(things)
     fail_modes = ("confuse", "miss")
