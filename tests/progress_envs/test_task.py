@@ -118,5 +118,5 @@ def test_a_cube_beside_the_bin_or_held_above_it_is_no_success() -> None:
 
 
 def test_unknown_task() -> None:
-    with pytest.raises(UserError, match="no task 'PickPlaces'; choose one of .*PickPlace"):
+    with pytest.raises(UserError, match=r"no task 'PickPlaces'; choose one of .*PickPlace"):
         load_task("PickPlaces")

@@ -170,7 +170,7 @@ def test_a_policy_sees_what_collect_records(tmp_path: Path) -> None:
 
 
 def test_mistakes_are_named() -> None:
-    with pytest.raises(UserError, match="choose one of .*PickPlace"):
+    with pytest.raises(UserError, match=r"choose one of .*PickPlace"):
         ProgressEnvConfig(task="Foo").create_envs(1)
     with pytest.raises(UserError, match="views='side' is unknown"):
         ProgressEnvConfig(views=["side"]).create_envs(1)
