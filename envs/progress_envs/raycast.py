@@ -33,18 +33,65 @@ class RaycastRenderer:
             model, data, data.cam_xpos[index], rays.reshape(-1), self._groups, True, -1,
             self._geom, self._distance, self._normal, len(rays), mujoco.mjMAXVAL,
         )  # fmt: skip
+        for flex in range(model.nflex):
+            self._cover(flex, index)
         normals = self._normal.reshape(-1, 3).astype(np.float32)
         shade = np.tile(model.vis.headlight.ambient.astype(np.float32), (len(rays), 1))
         for light in range(model.nlight):
             facing = normals @ -data.light_xdir[light].astype(np.float32)
             shade += np.maximum(facing, 0)[:, None] * model.light_diffuse[light]
         # The last row is what a ray sees that hits nothing: black, as in OpenGL.
-        colours = np.vstack([model.geom_rgba[:, :3], np.zeros(3)]).astype(np.float32) * 255
+        colours = (
+            np.vstack([model.geom_rgba[:, :3], model.flex_rgba[:, :3], np.zeros(3)]).astype(np.float32) * 255
+        )
         colour = colours[self._geom] * np.minimum(shade, 1)
         return np.asarray(np.minimum(colour + 0.5, 255).astype(np.uint8).reshape(*self._shape, 3))
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def _cover(self, flex: int, camera: int) -> None:
+        """Let the rays that meet a cloth before they meet a geom hit the cloth, which MuJoCo's rays miss.
+
+        A direction that is a positive mix of a triangle's corners, d = V w with w >= 0, meets it after 1 / sum(w).
+        """
+        model, data = self._world.model, self._world.data
+        turn = data.cam_xmat[camera].reshape(3, 3)
+        first, count = model.flex_vertadr[flex], model.flex_vertnum[flex]
+        vertices = (data.flexvert_xpos[first : first + count] - data.cam_xpos[camera]) @ turn
+        pixels = self._around(vertices, float(model.cam_fovy[camera]))
+        first, count = model.flex_elemdataadr[flex], model.flex_elemnum[flex]
+        a, b, c = vertices[model.flex_elem[first : first + 3 * count].reshape(count, 3)].transpose(1, 0, 2)
+        normal = np.cross(b - a, c - a)
+        volume = np.sum(normal * a, axis=1)
+        # What is seen edge-on is not seen: its inverse is left at 0.
+        whole = np.divide(1, volume, out=np.zeros(count), where=np.abs(volume) > 1e-12)
+        inverse = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)]) * whole[:, None]
+        weights = self._rays[camera][pixels].astype(np.float32) @ inverse.astype(np.float32).transpose(
+            0, 2, 1
+        )
+        nearness = np.where(np.all(weights >= 0, axis=0), weights.sum(axis=0), 0)
+        hit = np.argmax(nearness, axis=1)
+        nearest = nearness[np.arange(len(pixels)), hit]
+        behind = np.where(self._geom[pixels] < 0, np.inf, self._distance[pixels])
+        front = nearest * behind > 1
+        # Both sides are lit, as in OpenGL: the normal towards the camera is the one that counts.
+        length = np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+        facing = -np.sign(volume)[:, None] * normal / length
+        self._geom[pixels[front]] = model.ngeom + flex
+        self._normal.reshape(-1, 3)[pixels[front]] = (facing @ turn.T)[hit[front]]
+
+    def _around(self, vertices: NDArray[np.float64], fovy: float) -> NDArray[np.int64]:
+        """The pixels in the rectangle around points [N, 3] in the camera's frame; all if one is behind it."""
+        height, width = self._shape
+        everything = np.arange(height * width).reshape(height, width)
+        if np.any(vertices[:, 2] > -1e-3):
+            return everything.ravel()
+        scale = height / 2 / np.tan(np.radians(fovy) / 2)
+        x, y = scale * vertices[:, :2].T / -vertices[:, 2]
+        left, right = np.clip([x.min() + width / 2 - 1, x.max() + width / 2 + 1], 0, width).astype(int)
+        top, bottom = np.clip([height / 2 - y.max() - 1, height / 2 - y.min() + 1], 0, height).astype(int)
+        return everything[top:bottom, left:right].ravel()
 
 
 def pixel_rays(fovy: float, height: int, width: int) -> NDArray[np.float64]:
