@@ -35,7 +35,6 @@ ARC = 0.06
 DOWN = 0.019
 """Height at which it lets go of the button, metres."""
 
-
 CROOKED = 0.6
 """Share of the flat cloth's distances from which on down a fold that is not done is begun anew."""
 
@@ -73,14 +72,17 @@ class FoldCloth(Task):
 
     def completion(self) -> Sequence[float]:
         grasped, folded, released = self._measure(0)
+        # Once let go of, the hand may come near, as long as it does not take the button again.
+        kept = self._kept(0) * (2 * carry.ungripped(self.world, BUTTONS[0].name) - 1)
+        self._folded_once &= kept > 0.5
         if self._folded_once:
-            # The hand may come near, as long as it does not take the button again.
-            released = max(released, self._kept(0) * (2 * carry.ungripped(self.world, BUTTONS[0].name) - 1))
-        if not self._folded_once and released >= 1:
+            released = max(released, kept)
+        elif released >= 1:
+            self._folded_once = True
+            # Reaching starts at 0 from where the hand is when the second button's turn comes.
             self._reach_from[1] = max(carry.reach_distance(self.world, BUTTONS[1].name), carry.START)
-        self._folded_once = released >= 1 or (self._folded_once and released > 0.5)
-        first = (grasped, folded, released)
-        return (*first, *(released * done for done in self._measure(1)))
+        second = [released * done for done in self._measure(1)]
+        return (grasped, folded, released, *second)
 
     def details(self) -> Sequence[float]:
         """Where the cloth's vertices are: x, y and z in metres."""
