@@ -67,7 +67,7 @@ def test_lying_on_the_board_without_rubbing_does_not_clean(env: Any) -> None:
     env.world.place("yellow sponge", 0.195, 0.0)
     env.world.data.joint("yellow sponge").qpos[2] = 0.010 + 0.016
     hold_still(env, 15)
-    assert env.task.pressure() == pytest.approx(9.81 * 1300 * 8 * 0.026 * 0.013 * 0.016, rel=0.3)
+    assert env.task.board.pressure() == pytest.approx(9.81 * 1300 * 8 * 0.026 * 0.013 * 0.016, rel=0.3)
     assert env.task.completion()[1] < 0.05
 
 
