@@ -170,3 +170,11 @@ def test_options_named_in_a_verbs_page_exist(verb: str) -> None:
         known |= {option.name for option in options_of(module.Config, {"model": kind})}
     named = set(re.findall(r"`--([\w.]+)", page(verb).read_text(encoding="utf-8")))
     assert named - known == set()
+
+
+def test_the_page_of_tasks_has_them_all_with_their_stages() -> None:
+    from progress_envs.names import task_names
+    from progress_envs.task import load_task
+
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \|", page("tasks").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {name: int(stages) for name, stages in rows} == {n: len(load_task(n).stages) for n in task_names()}
