@@ -1,0 +1,151 @@
+"""The one image extractor that all models of a run share."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from judge.adapter import Material
+from progress_datasets.episodes import EpisodeDataset
+from progress_rm.data import EpisodeFeatures, FeatureCache, TrainingData, learn_tasks, load_episodes
+from progress_rm.encoders import make_encoder
+from progress_rm.encoders.base import Encoder
+from progress_rm.models.base import TaskSpec
+from progress_rm.models.multiview_sarm.configuration_multiview_sarm import MultiviewSarmConfig
+from progress_rm.models.registry import make_model
+from progress_rm.train import Config as TrainConfig
+from progress_rm.train import Source
+from progress_rm.trainer import Trainer, load_sources
+
+VALIDATION = 0.15
+"""Share of the demonstrations that no model takes gradients on."""
+
+SCHEME = "duration_prior"
+"""How the annotations become progress labels."""
+
+
+def shared_encoder(
+    name: str, training: Sequence[Source], config: MultiviewSarmConfig, seed: int, steps: int, folder: Path
+) -> Encoder:
+    """The extractor: `classical` as it is; `small_cnn` trained on single frames of the training episodes.
+
+    Its training asks a frame for its stage, the position in it, and whether the task is complete; there is no window
+    and no order in time, and what reads the features for that is thrown away. So every model starts from scratch on
+    the same features.
+    """
+    if name != "small_cnn":
+        return make_encoder(name)
+    encoder = make_encoder(name, image_size=config.image_size, dim=config.encoder_dim)
+    assert isinstance(encoder, torch.nn.Module)
+    weights = folder / "small_cnn.safetensors"
+    if not weights.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(seed)
+        trainer = Trainer(
+            TrainConfig(model=config, encoder_steps=steps, validate_every=max(1, steps // 4), seed=seed),
+            make_model(config),
+            folder,
+        )
+        labelled = load_sources(training, FeatureCache(folder, None), config)
+        trainer.train_encoder(TrainingData(labelled, config.tasks))
+        part = weights.with_suffix(".part")
+        save_file(trainer.model.encoder().state_dict(), part)
+        part.replace(weights)
+        shutil.rmtree(folder / "frames", ignore_errors=True)
+        shutil.rmtree(folder / "encoder", ignore_errors=True)
+    encoder.load_state_dict(load_file(weights))
+    encoder.eval().requires_grad_(False)
+    return encoder
+
+
+def prepare(
+    datasets: Sequence[EpisodeDataset],
+    encoder_name: str,
+    seed: int,
+    steps: int,
+    folder: Path,
+    cache: Path,
+    image_size: int,
+) -> Material:
+    """What the models of one seed learn from: labels, and the shared features of the training episodes."""
+    training, validation = split(datasets)
+    kinds = kinds_of(datasets, SCHEME)
+    config = MultiviewSarmConfig(
+        encoder=encoder_name,
+        image_size=image_size,
+        tasks=[replace(kinds[d.root.name], instruction=task) for d, task in shown(training)],
+        views=sorted({view for dataset in datasets for view in dataset.views}),
+        fps=datasets[0].fps,
+        state_dim=int(datasets[0].column("observation.state", 0).shape[1]),
+    )
+    encoder = shared_encoder(encoder_name, training, config, seed, steps, folder)
+    features = FeatureCache(cache, encoder)
+    return Material(
+        training=load_sources(training, features, config),
+        validation=load_sources(validation, features, config),
+        kinds=kinds,
+        tasks=config.tasks,
+        views=config.views,
+        fps=config.fps,
+        encoder=encoder,
+    )
+
+
+def split(datasets: Sequence[EpisodeDataset]) -> tuple[list[Source], list[Source]]:
+    """Training and validation episodes of every task; validation has only instructions that training shows, too."""
+    training: list[Source] = []
+    validation: list[Source] = []
+    for dataset in datasets:
+        count = max(1, round(VALIDATION * dataset.num_episodes))
+        left = Counter(dataset.task(e) for e in range(dataset.num_episodes))
+        held: set[int] = set()
+        for episode in np.random.default_rng(0).permutation(dataset.num_episodes).tolist():
+            if len(held) < count and left[dataset.task(episode)] > 1:
+                held.add(episode)
+                left[dataset.task(episode)] -= 1
+        for episode in range(dataset.num_episodes):
+            (validation if episode in held else training).append((dataset, episode))
+    return training, validation
+
+
+def shown(sources: Sequence[Source]) -> list[tuple[EpisodeDataset, str]]:
+    """The different instructions of these episodes, with their datasets."""
+    found = {(dataset.root.name, dataset.task(e)): (dataset, dataset.task(e)) for dataset, e in sources}
+    return list(found.values())
+
+
+def kinds_of(datasets: Sequence[EpisodeDataset], scheme: str) -> dict[str, TaskSpec]:
+    """What the annotations say of each dataset's task, whatever its episodes' instructions, by the dataset's name."""
+    return {d.root.name: learn_tasks([cast(EpisodeDataset, _OneTask(d))], scheme)[0] for d in datasets}
+
+
+def instructions_of(kinds: Mapping[str, TaskSpec], episodes: Sequence[EpisodeFeatures]) -> list[TaskSpec]:
+    """The tasks' facts by instruction, for all that these episodes show."""
+    return [replace(kinds[d.root.name], instruction=task) for d, task in shown([e.source for e in episodes])]
+
+
+class _OneTask:
+    """A dataset whose episodes all have one instruction."""
+
+    def __init__(self, dataset: EpisodeDataset) -> None:
+        self._dataset = dataset
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._dataset, name)
+
+    def task(self, episode: int) -> str:
+        """The first episode's."""
+        return self._dataset.task(0)
+
+
+def episodes_of(dataset: EpisodeDataset, material: Material, cache: Path) -> list[EpisodeFeatures]:
+    """All episodes of a dataset, unlabelled, with the shared features."""
+    return load_episodes(dataset, FeatureCache(cache, material.encoder))

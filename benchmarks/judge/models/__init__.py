@@ -1,0 +1,32 @@
+"""The judged, one file each; a new one is a file here and a line in `ADAPTERS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from judge.adapter import Adapter
+from judge.models.clock import CausalClock, HindsightClock
+from judge.models.goal_distance import GoalDistance
+from judge.models.lerobot_classifier import LerobotClassifier
+from judge.models.lerobot_sarm import LerobotSarm, LerobotSarmCausal
+from judge.models.multiview_sarm import VARIANTS, MultiviewSarm
+from judge.models.rewind import Rewind
+
+OURS = "multiview_sarm"
+
+ADAPTERS: dict[str, Callable[[], Adapter]] = {
+    OURS: MultiviewSarm,
+    "lerobot_sarm": LerobotSarm,
+    "lerobot_sarm_causal": LerobotSarmCausal,
+    "reward_classifier": LerobotClassifier,
+    "goal_distance": GoalDistance,
+    "rewind": Rewind,
+    "clock": CausalClock,
+    "clock_hindsight": HindsightClock,
+}
+"""Name → maker, in the order of tables."""
+
+ABLATION: dict[str, Callable[[], Adapter]] = {
+    f"{OURS}:{name}": (lambda name=name: MultiviewSarm(name)) for name in VARIANTS
+}
+"""Ours with one thing left out or changed, by name."""
