@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,26 @@ class TrainingData:
     def of_task(self, task: int) -> list[EpisodeFeatures]:
         """The episodes of the task with that index."""
         return [e for e in self.episodes if e.task == self.tasks[task].instruction]
+
+    @cached_property
+    def task_shares(self) -> NDArray[np.float64]:
+        """How often training draws each task, summing to one: all alike, but several wordings of one together as one.
+
+        Instructions with the same stages in the same dataset ("press red, then blue", "press blue, then red") are such
+        wordings; among them, each is drawn as often as it has episodes.
+        """
+        same: dict[object, list[int]] = {}
+        counts = []
+        for number, spec in enumerate(self.tasks):
+            members = self.of_task(number)
+            counts.append(len(members))
+            where = members[0].source[0].root if members else number
+            same.setdefault((where, tuple(spec.stages)), []).append(number)
+        shares = np.zeros(len(self.tasks))
+        for numbers in same.values():
+            theirs = np.array([counts[n] for n in numbers], dtype=np.float64)
+            shares[numbers] = theirs / max(theirs.sum(), 1) / len(same)
+        return np.asarray(shares / shares.sum())
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def sample_windows(
     rng: np.random.Generator,
     size: int,
 ) -> dict[str, Any]:
-    """Draw `size` windows; tasks alike, frames of a task alike.
+    """Draw `size` windows; tasks alike (see `TrainingData.task_shares`), frames of a task alike.
 
     Rewound windows run backwards over the last 1 … n−1 spacings and carry the labels of the frame they end on.
     Wrongly instructed windows keep their frames, get another task's instruction, and have `match` False.
@@ -117,7 +117,11 @@ class _Chosen:
 
 
 def _draw(data: TrainingData, rng: np.random.Generator, size: int) -> _Chosen:
-    tasks = rng.integers(len(data.tasks), size=size)
+    shares = data.task_shares
+    if np.allclose(shares, shares[0]):
+        tasks = rng.integers(len(data.tasks), size=size)
+    else:
+        tasks = rng.choice(len(data.tasks), size, p=shares)
     groups = []
     for task in range(len(data.tasks)):
         members = data.of_task(task)
