@@ -121,7 +121,7 @@ class Adapter(ABC):
         name: its name in tables.
         about: in a sentence, what it is and what it was given.
         folder_name: where its training is kept; two adapters that read one training differently share it.
-        calibrates: whether its probability of success is calibrated already.
+        calibrates: whether its probability of success is taken as it is.
     """
 
     name: str

@@ -64,14 +64,17 @@ def _markdown(
         f"{summary['tasks']} simulated tasks ({', '.join(tasks)}), {summary['seeds']} seeds of training. "
         f"{counts['train']} demonstrations to learn from (expert, hesitant, clumsy, failing; 15 % of them kept for "
         f"validation), {counts['test']} other episodes of these and of `fooling` demonstrators, {counts['policy']} "
-        f"rollouts of half-trained policies, {counts['shifted']} episodes in unseen colours, light and camera poses. "
+        f"rollouts of half-trained policies (behaviour cloning on the simulator's state, stopped early; most "
+        f"after an expert has led in), {counts['shifted']} episodes in unseen colours, light and camera poses. "
         "The judge is the simulator's true progress.",
         "",
         f"All models read the features of one {summary['encoder']}, trained once a seed for {scale['encoder_steps']} "
         "steps on single training frames (stage, position in it, complete or not) and frozen; each then takes "
         f"{scale['budget']['samples']} gradient samples of each task. The stage-aware models have the same annotations "
         "as the extractor; the others get features that know of stages, which by themselves they would not have. "
-        "Peers are tuned on the validation episodes; ours runs with its default options.",
+        "Peers are tuned on the validation episodes, and their probability of success is calibrated there so that it "
+        "suits the last frames that are judged; ours and the clocks run as they are."
+        + (" In this quick run nothing was tuned." if not scale["budget"]["trial"] else ""),
         "",
         "## All tasks",
         "",

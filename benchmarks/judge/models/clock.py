@@ -10,8 +10,9 @@ from progress_rm.data import EpisodeFeatures
 
 
 class CausalClock(Adapter):
-    """Seconds since the start over the mean length of a successful training episode."""
+    """Seconds since the start over the mean length of a successful training episode; success is as likely as that."""
 
+    calibrates = True
     name = "clock"
     about = "Time since the start over the mean length of a successful demonstration of the task."
 

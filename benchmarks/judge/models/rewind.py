@@ -27,7 +27,6 @@ class Rewind(Adapter):
         "multiview_sarm's network: every view, state, one model for all tasks; learning rate, spacing of the window, "
         "share of rewound windows and filter tuned on validation."
     )
-    calibrates = True
     axes: Mapping[str, Any] = {
         "use_filter": [False, True],
         "spacing_s": [0.5, 1.0],
