@@ -178,20 +178,14 @@ class Adapter(ABC):
         return self._kinds[kind_of(episode)]
 
     def _calibrate(self, validation: Sequence[EpisodeFeatures]) -> None:
-        """Platt's logistic regression of "complete" on the raw belief, over all frames of the validation episodes.
-
-        Frames of either kind count as much together: what is judged is an episode's last frame, where success is about
-        as common as failure, and not one frame in twenty.
-        """
+        """Platt's logistic regression of "complete" on the raw belief, over all frames of the validation episodes."""
         beliefs = [self.ask(episode).success for episode in validation]
         done = [labels_of(episode).done for episode in validation]
         if not beliefs:
             return
         outcome = np.concatenate(done)
         if outcome.any() and not outcome.all():
-            often = np.where(outcome, max(1, round((~outcome).sum() / outcome.sum())), 1)
-            rows = np.repeat(np.arange(len(outcome)), often)
-            self._scale, self._offset = fit_logistic(_logit(np.concatenate(beliefs))[rows], outcome[rows])
+            self._scale, self._offset = fit_logistic(_logit(np.concatenate(beliefs)), outcome)
 
 
 class PerTask[Model](Adapter):

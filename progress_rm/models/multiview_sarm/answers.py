@@ -206,6 +206,9 @@ class Answers:
 def fit_logistic(x: Array, y: NDArray[np.bool_]) -> tuple[float, float]:
     """Scale and offset of P(y | x) = σ(scale·x + offset), by maximum likelihood with Platt's (1999) smoothed targets.
 
+    Both kinds count as much together: what is asked in the end is whether an episode succeeded, which is about as
+    common as failure, while one frame in twenty shows a task that is complete.
+
     Args:
         x: [N], any real numbers.
         y: bool [N], both values present.
@@ -217,6 +220,7 @@ def fit_logistic(x: Array, y: NDArray[np.bool_]) -> tuple[float, float]:
 
     positives, negatives = int(y.sum()), int((~y).sum())
     target = torch.from_numpy(np.where(y, (positives + 1) / (positives + 2), 1 / (negatives + 2)))
+    share = torch.from_numpy(np.where(y, 0.5 / positives, 0.5 / negatives))
     value = torch.from_numpy(np.asarray(x, dtype=np.float64))
     weights = torch.zeros(2, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
@@ -224,7 +228,8 @@ def fit_logistic(x: Array, y: NDArray[np.bool_]) -> tuple[float, float]:
     def closure() -> Tensor:
         optimizer.zero_grad()
         logit = weights[0].exp() * value + weights[1]
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(logit, target) + 1e-4 * weights[0] ** 2
+        misfit = torch.nn.functional.binary_cross_entropy_with_logits(logit, target, share, reduction="sum")
+        loss = misfit + 1e-4 * weights[0] ** 2
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
