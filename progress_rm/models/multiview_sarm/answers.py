@@ -186,20 +186,21 @@ class Answers:
     ) -> ProgressTrack:
         """Mixture of "complete" (progress 1), "under way" (mean, std) and "another task" (progress 0).
 
-        Only the last stage can be the one that is complete, so the done head is believed as far as the stages agree.
+        Only the last stage can be the one that is complete, so the done head is believed as far as the stages agree,
+        and "complete" weighs as much as its calibrated probability: an episode that is called a success ends at 1.
         """
-        done = evidence.done * stages[:, -1]
         several = self.config.use_instruction and len(self.config.tasks) > 1
         match = evidence.match if several else np.ones(len(mean))
-        progress = match * (done + (1 - done) * mean)
-        variance = match * (done + (1 - done) * (std**2 + mean**2)) - progress**2
-        logit = self.config.success_scale * _logit(match * done) + self.config.success_offset
+        logit = self.config.success_scale * _logit(match * evidence.done * stages[:, -1])
+        success = 1 / (1 + np.exp(-(logit + self.config.success_offset)))
+        progress = success + (1 - success) * match * mean
+        variance = success + (1 - success) * match * (std**2 + mean**2) - progress**2
         return ProgressTrack(
             stages=self.config.tasks[task].stages,
             progress=np.clip(progress, 0, 1).astype(np.float32),
             stage_probs=stages.astype(np.float32),
             uncertainty=np.sqrt(np.clip(variance, 0, 1)).astype(np.float32),
-            success=(1 / (1 + np.exp(-logit))).astype(np.float32),
+            success=success.astype(np.float32),
         )
 
 
@@ -239,5 +240,5 @@ def fit_logistic(x: Array, y: NDArray[np.bool_]) -> tuple[float, float]:
 
 
 def _logit(p: Array) -> Array:
-    p = np.clip(np.asarray(p, dtype=np.float64), 1e-4, 1 - 1e-4)
+    p = np.clip(np.asarray(p, dtype=np.float64), 1e-6, 1 - 1e-6)
     return np.asarray(np.log(p) - np.log1p(-p))
