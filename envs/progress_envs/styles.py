@@ -90,17 +90,63 @@ def sample_style(
     raise UserError(f"quality '{quality}' is unknown; choose one of {', '.join(QUALITIES)}")
 
 
+_PROBABILITY = (0.0, 1.0)
+_RANGES = {
+    "speed": (0.1, 3.0),
+    "pause_rate": (0.0, 5.0),
+    "wobble": (0.0, 0.1),
+    "miss": _PROBABILITY,
+    "drop": _PROBABILITY,
+    "detour": _PROBABILITY,
+    "undo": _PROBABILITY,
+    "mishaps": (0.0, 100.0),
+    "stop_at": _PROBABILITY,
+    "fail_job": (0.0, 100.0),
+    "linger": (0.0, 60.0),
+}
+"""What may be asked for, smallest and largest."""
+
+_WHOLE = ("mishaps", "fail_job")
+
+
 def with_style(style: Style, changes: Mapping[str, object]) -> Style:
     """The style with some of its fields set.
 
     Raises:
-        UserError: there is no such field.
+        UserError: there is no such field, or it cannot have that value.
     """
     names = [field.name for field in fields(Style)]
-    for name in changes:
+    for name, value in changes.items():
         if name not in names:
             raise UserError(f"style: '{name}' is unknown; choose from {', '.join(names)}")
+        wanted = _misfit(name, value)
+        if wanted:
+            raise UserError(f"style: {name}={value} cannot be; give {wanted}")
     return replace(style, **changes)  # type: ignore[arg-type]
+
+
+def _misfit(name: str, value: object) -> str:
+    """What a field wants instead of that value; nothing if it fits."""
+    if name in ("stop_at", "fail_job") and value is None:
+        return ""
+    if name == "fooling":
+        return "" if isinstance(value, bool) else "true or false"
+    if name == "fail_mode":
+        return "" if isinstance(value, str) else "a word"
+    if name == "pause":
+        pair = list(value) if isinstance(value, list | tuple) else []
+        fits = len(pair) == 2 and all(_is_number(v, 0.0, 60.0) for v in pair) and pair[0] <= pair[1]
+        return "" if fits else "two numbers of seconds, the shortest and the longest"
+    low, high = _RANGES[name]
+    if name in _WHOLE:
+        return (
+            "" if isinstance(value, int) and _is_number(value, low, high) else f"a whole number from {low:g}"
+        )
+    return "" if _is_number(value, low, high) else f"a number from {low:g} to {high:g}"
+
+
+def _is_number(value: object, low: float, high: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
 
 
 def _failing(usual: Style, rng: np.random.Generator, jobs: int, fail_modes: Sequence[str]) -> Style:

@@ -11,6 +11,7 @@ import pytest
 from progress_datasets.errors import UserError
 from progress_envs.expert import make_expert
 from progress_envs.names import env_id, task_names
+from progress_envs.styles import Style, with_style
 
 EPISODES = {"PickPlace": 12, "TidyTable": 3}
 """How many episodes of a task are played; few unless it says so here."""
@@ -85,3 +86,29 @@ def test_unknown_quality() -> None:
     env.reset(seed=0)
     with pytest.raises(UserError, match="quality 'sleepy' is unknown"):
         make_expert(env, "sleepy", 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"haste": 1}, "style: 'haste' is unknown; choose from speed"),
+        ({"speed": -1}, r"style: speed=-1 cannot be; give a number from 0\.1 to 3"),
+        ({"speed": "fast"}, "style: speed=fast cannot be"),
+        ({"drop": float("nan")}, "style: drop=nan cannot be; give a number from 0 to 1"),
+        ({"mishaps": 1.5}, "style: mishaps=1.5 cannot be; give a whole number"),
+        ({"pause": [2.0, 1.0]}, "the shortest and the longest"),
+        ({"fooling": 1}, "give true or false"),
+    ],
+)
+def test_a_style_that_cannot_be(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        with_style(Style(), change)
+
+
+def test_a_style_is_set_whatever_the_quality() -> None:
+    env = make("PickPlace")
+    env.reset(seed=0)
+    expert = make_expert(env, "hesitant", 0, {"speed": 1.0, "pause": [0.1, 0.2], "stop_at": 0.3})
+    assert (expert.style.speed, expert.style.stop_at) == (1.0, 0.3)
+    env.reset(seed=0)
+    assert make_expert(env, "fooling", 0).style.fooling
