@@ -133,7 +133,8 @@ class Board:
     def lane(self, marks: NDArray[np.bool_], limit: float = ROOM) -> tuple[Floats, Floats]:
         """Start and end [2] on the board of a stroke along y, up to `limit`, over the outermost of `marks`."""
         places = self.places[marks]
-        half = self._world.things[self._sponge].size[0] - 0.007
+        # Which way the sponge lies in the hand decides how broad a stroke is; the hand will be turned as the board is.
+        half = self._world.width(self._sponge, self._world.hand()[:, 2]) / 2 - 0.007
         outer = places[np.argmax(np.abs(places[:, 0]))][0]
         x = np.clip(outer - np.sign(outer) * half, -0.036, 0.036)
         here = places[np.abs(places[:, 0] - x) <= half + 0.003][:, 1]

@@ -30,6 +30,10 @@ STORE = np.array([1.65, 1.4]) / 3.05
 """Shares of reaching, grasping and lifting the sponge, and of moving and releasing it."""
 
 
+MARK = 0.4
+"""Marks, by the share of them that is left, which a stroke wipes at least unless it was in vain."""
+
+
 class WipeBoard(Task):
     """The scribble is another one each time. A mark shrinks as far as the sponge is rubbed over it under pressure.
 
@@ -115,12 +119,22 @@ class WipeBoard(Task):
     def _wipe(self, expert: Expert, until: float) -> Iterator[None]:
         """Wipe until the board is clean and carry the sponge over the dish; or do only a part of it."""
         if until < 1 and self.board.dirt.mean() > 1 - 2 * until:
-            while self._holds() and self.board.dirt.mean() > 1 - 2 * until:
-                yield from self._stroke(expert, *self.board.lane(self.board.dirt > 0))
+            yield from self._rub(expert, 1 - 2 * until)
             return
-        while self._holds() and np.any(self.board.dirt > 0):
+        yield from self._rub(expert, 0.0)
+        if self._holds():
+            yield from self._carry(expert, until)
+
+    def _rub(self, expert: Expert, enough: float) -> Iterator[None]:
+        """Stroke until no more than that share of the dirt is left, or the sponge is no longer held."""
+        in_vain = 0
+        while self._holds() and self.board.dirt.mean() > enough:
+            before = self.board.dirt.sum()
             yield from self._stroke(expert, *self.board.lane(self.board.dirt > 0))
-        yield from self._carry(expert, until)
+            in_vain = in_vain + 1 if before - self.board.dirt.sum() < MARK else 0
+            if in_vain == 2:
+                # Held askew, the sponge does not touch what it passes over; taken up anew it lies flat.
+                yield from expert.let_go(SPONGE.name)
 
     def _carry(self, expert: Expert, until: float) -> Iterator[None]:
         yield from expert.move(replace(expert.pose, z=grasp.carry_height(self.world, SPONGE.name)))
