@@ -114,25 +114,11 @@ class Variation:
         white = np.array([float(value) for value in arm.WHITE.split()])
         self._arm = np.flatnonzero(of_arm & np.isclose(self._rgba, white, atol=1e-3).all(axis=1))
         self._table, self._floor = model.geom("table").id, model.geom("floor").id
-        self._coloured = np.array(
-            [
-                g
-                for g in range(model.ngeom)
-                if not of_arm[g]
-                and g not in (self._table, self._floor)
-                and model.body(int(body[g])).name not in DISTRACTORS
-            ],
-            dtype=int,
-        )
-        self._obstacles = np.flatnonzero(~of_arm & (model.geom_type != int(mujoco.mjtGeom.mjGEOM_PLANE)))
-        self._obstacles = np.array(
-            [
-                g
-                for g in self._obstacles
-                if g != self._table and model.body(int(body[g])).name not in DISTRACTORS
-            ],
-            dtype=int,
-        )
+        away = [model.body(int(body[geom])).name in DISTRACTORS for geom in range(model.ngeom)]
+        ground = np.isin(np.arange(model.ngeom), [self._table, self._floor])
+        self._coloured = np.flatnonzero(~(of_arm | ground | away))
+        solid = model.geom_type[self._coloured] != int(mujoco.mjtGeom.mjGEOM_PLANE)
+        self._obstacles = self._coloured[solid]
 
     def before(self, rng: np.random.Generator) -> None:
         """Draw sizes, colours, light, cameras, arm and background; call it before the world is reset."""
