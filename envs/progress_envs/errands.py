@@ -18,13 +18,19 @@ class Errands(Task):
     """Two stages a thing: pick it, place it. A placed thing counts wherever it comes in the order.
 
     Attributes:
-        errands: names of thing and bin, in canonical order; a task may set them anew in `reset` or `instruct`.
+        errands: names of thing and bin, in canonical order; a task may set them anew in `instruct`.
+        bins: a left and a right one.
     """
 
     errands: Sequence[tuple[str, str]]
 
-    def begin(self) -> None:
-        """Forget the last episode; call it in `reset` when everything is placed."""
+    def reset(self, rng: np.random.Generator) -> None:
+        """The first bin stands on the left and the second on the right, the things lie between them."""
+        left, right = self.bins
+        self.world.place(left.name, rng.uniform(0.09, 0.12), rng.uniform(0.17, 0.19))
+        self.world.place(right.name, rng.uniform(0.09, 0.12), rng.uniform(-0.19, -0.17))
+        for thing, (x, y) in zip(self.things, _scatter(rng, len(self.things)), strict=True):
+            self.world.place(thing.name, x, y, rng.uniform(-45, 45))
         self.world.settle()
         self._move_from = [-carry.depth_inside(self.world, thing, into) for thing, into in self.errands]
         self._current = -1
@@ -76,7 +82,7 @@ class Errands(Task):
         return kept if kept > 0.5 else 0.0
 
 
-def scatter(rng: np.random.Generator, count: int) -> list[tuple[float, float]]:
+def _scatter(rng: np.random.Generator, count: int) -> list[tuple[float, float]]:
     """`count` places in reach between two bins, at least 62 mm apart, in metres."""
     spots: list[tuple[float, float]] = []
     while len(spots) < count:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from progress_envs import carry
-from progress_envs.errands import Errands, scatter
+from progress_envs.errands import Errands
 from progress_envs.scene import Bin, Thing
 
 if TYPE_CHECKING:
@@ -55,13 +55,6 @@ class SortByColor(Errands):
         self.errands = tuple(
             (thing.name, (LEFT if thing.colour in left else RIGHT).name) for thing in self.things
         )
-
-    def reset(self, rng: np.random.Generator) -> None:
-        self.world.place(LEFT.name, rng.uniform(0.09, 0.12), rng.uniform(0.17, 0.19))
-        self.world.place(RIGHT.name, rng.uniform(0.09, 0.12), rng.uniform(-0.19, -0.17))
-        for thing, (x, y) in zip(self.things, scatter(rng, len(self.things)), strict=True):
-            self.world.place(thing.name, x, y, rng.uniform(-45, 45))
-        self.begin()
 
     def details(self) -> Sequence[float]:
         """[3], for each cube: 1 if it belongs into the left bin, 0 if into the right one."""

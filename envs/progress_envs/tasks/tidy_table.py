@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from progress_envs.errands import Errands, scatter
+from progress_envs.errands import Errands
 from progress_envs.scene import Bin, Thing
 
 if TYPE_CHECKING:
@@ -36,13 +34,6 @@ class TidyTable(Errands):
     time_limit = 90.0
     jobs = len(errands)
     fail_modes = ("drop", "miss")
-
-    def reset(self, rng: np.random.Generator) -> None:
-        self.world.place(LEFT.name, rng.uniform(0.09, 0.12), rng.uniform(0.17, 0.19))
-        self.world.place(RIGHT.name, rng.uniform(0.09, 0.12), rng.uniform(-0.19, -0.17))
-        for thing, (x, y) in zip(self.things, scatter(rng, len(self.things)), strict=True):
-            self.world.place(thing.name, x, y, rng.uniform(-45, 45))
-        self.begin()
 
     def fool(self, expert: Expert) -> Iterator[None]:
         """Everything but the last thing, which only comes near its bin."""
