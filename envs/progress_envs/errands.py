@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from progress_envs import carry
+from progress_envs import carry, grasp
 from progress_envs.task import Task
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ class Errands(Task):
         left, right = self.bins
         self.world.place(left.name, rng.uniform(0.09, 0.12), rng.uniform(0.17, 0.19))
         self.world.place(right.name, rng.uniform(0.09, 0.12), rng.uniform(-0.19, -0.17))
-        for thing, (x, y) in zip(self.things, _scatter(rng, len(self.things)), strict=True):
+        spots = grasp.scatter(rng, len(self.things), 34, (0.145, 0.245), 0.062, _beside_no_bin)
+        for thing, (x, y) in zip(self.things, spots, strict=True):
             self.world.place(thing.name, x, y, rng.uniform(-45, 45))
         self.world.settle()
         self._move_from = [-carry.depth_inside(self.world, thing, into) for thing, into in self.errands]
@@ -82,16 +83,6 @@ class Errands(Task):
         return kept if kept > 0.5 else 0.0
 
 
-def _scatter(rng: np.random.Generator, count: int) -> list[tuple[float, float]]:
-    """`count` places in reach between two bins, at least 62 mm apart, in metres."""
-    spots: list[tuple[float, float]] = []
-    while len(spots) < count:
-        angle, reach = np.radians(rng.uniform(-34, 34)), rng.uniform(0.145, 0.245)
-        spot = (float(reach * np.cos(angle)), float(reach * np.sin(angle)))
-        if abs(spot[1]) > 0.085 and spot[0] < 0.20:
-            continue  # too close to a bin for the jaws
-        if all(np.hypot(spot[0] - x, spot[1] - y) > 0.062 for x, y in spots):
-            spots.append(spot)
-        elif rng.random() < 0.02:
-            spots.clear()
-    return spots
+def _beside_no_bin(x: float, y: float) -> bool:
+    """Whether the jaws have room there between a thing and a bin."""
+    return abs(y) <= 0.085 or x >= 0.20

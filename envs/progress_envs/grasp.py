@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,6 +111,36 @@ def free_spot(world: World, thing: str, rng: np.random.Generator) -> Floats:
         if nearest > room:
             best, room = spot, nearest
     return best
+
+
+def scatter(
+    rng: np.random.Generator,
+    count: int,
+    degrees: float,
+    reach: tuple[float, float],
+    apart: float,
+    suits: Callable[[float, float], bool] = lambda x, y: True,
+) -> list[tuple[float, float]]:
+    """`count` places on the table, x and y in metres.
+
+    Args:
+        degrees: largest angle to either side of straight ahead.
+        reach: smallest and largest distance from the arm, metres.
+        apart: metres between any two of them at least.
+        suits: whether something can stand at x, y.
+    """
+    spots: list[tuple[float, float]] = []
+    while len(spots) < count:
+        angle, far = np.radians(rng.uniform(-degrees, degrees)), rng.uniform(*reach)
+        x, y = float(far * np.cos(angle)), float(far * np.sin(angle))
+        if not suits(x, y):
+            continue
+        if all(np.hypot(x - other[0], y - other[1]) > apart for other in spots):
+            spots.append((x, y))
+        elif rng.random() < 0.02:
+            # What stands already may leave no room.
+            spots.clear()
+    return spots
 
 
 def spot_beside(world: World, thing: str, container: str) -> Floats:

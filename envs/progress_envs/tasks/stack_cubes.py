@@ -51,7 +51,7 @@ class StackCubes(Task):
         self.world.rim = 2 * EDGE  # cubes are carried over a stack of two
 
     def reset(self, rng: np.random.Generator) -> None:
-        spots = _scatter(rng, 1 + len(ORDER))
+        spots = grasp.scatter(rng, 1 + len(ORDER), 45, (0.15, 0.24), 0.068)
         self._mark = np.array(spots[0])
         self.world.place("mark", *spots[0])
         for name, (x, y) in zip(ORDER, spots[1:], strict=True):
@@ -213,16 +213,3 @@ def _yaw(rotation: NDArray[np.float64]) -> float:
     """Degrees by which a cube's sides are turned about the vertical, up to quarter turns."""
     side = rotation[:, int(np.argmin(np.abs(rotation[2])))]
     return math.degrees(math.atan2(side[1], side[0]))
-
-
-def _scatter(rng: np.random.Generator, count: int) -> list[tuple[float, float]]:
-    """`count` places in reach, at least 68 mm apart, in metres."""
-    spots: list[tuple[float, float]] = []
-    while len(spots) < count:
-        angle, reach = np.radians(rng.uniform(-45, 45)), rng.uniform(0.15, 0.24)
-        x, y = float(reach * np.cos(angle)), float(reach * np.sin(angle))
-        if all(np.hypot(x - other[0], y - other[1]) > 0.068 for other in spots):
-            spots.append((x, y))
-        elif rng.random() < 0.02:
-            spots.clear()
-    return spots
