@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -14,30 +13,16 @@ import pytest
 
 from progress_envs.render import choose_backend
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+Load = Callable[[str], ModuleType]
 
 
 @pytest.fixture(scope="module")
-def bench() -> ModuleType:
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        return load("env_throughput")
-    finally:
-        sys.path.remove(str(BENCHMARKS))
+def bench(load: Load) -> ModuleType:
+    return load("env_throughput")
 
 
 @pytest.fixture(scope="module")
-def worker() -> ModuleType:
+def worker(load: Load) -> ModuleType:
     return load("env_throughput_peer")
 
 

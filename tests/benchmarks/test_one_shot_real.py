@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -20,14 +19,8 @@ STAGES, LENGTH, FPS = 3, 60, 15
 
 
 @pytest.fixture(scope="module")
-def bench() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("one_shot_real", ROOT / "benchmarks" / "one_shot_real.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+def bench(load: Callable[[str], ModuleType]) -> ModuleType:
+    return load("one_shot_real")
 
 
 def record(folder: Path, lengths: tuple[int, ...], offset: int) -> Path:
