@@ -54,7 +54,7 @@ class Scale:
 
     sizes: Sizes = field(default_factory=Sizes)
     budget: Budget = field(default_factory=Budget)
-    encoder_steps: int = 1500
+    encoder_steps: int = 3000
 
 
 QUICK = Scale(

@@ -22,6 +22,7 @@ class AugmentConfig:
         gain: relative contrast of each colour channel: a common factor, and a third of it for each channel apart.
         offset: brightness, in grey levels.
         gamma: relative exponent.
+        saturation: relative distance of the colours from grey.
     """
 
     shift: float = 0.07
@@ -32,6 +33,7 @@ class AugmentConfig:
     gain: float = 0.15
     offset: float = 12.0
     gamma: float = 0.15
+    saturation: float = 0.0
 
 
 def augment_frames(
@@ -59,6 +61,7 @@ def augment_frames(
     base_x, base_y = _static_map(height, width, rng, config)
     sway = _smooth_walk(count, fps, rng) * config.sway
     table = _colour_table(rng, config)
+    vivid = 1 + config.saturation * rng.uniform(-1, 1) if config.saturation else 1.0
     out = np.empty_like(frames)
     for i, frame in enumerate(frames):
         moved = cv2.remap(
@@ -68,6 +71,9 @@ def augment_frames(
             cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REPLICATE,
         )
+        if vivid != 1:
+            grey = cv2.cvtColor(cv2.cvtColor(moved, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+            moved = cv2.addWeighted(moved, vivid, grey, 1 - vivid, 0)
         out[i] = cv2.LUT(moved, table)
     return out
 

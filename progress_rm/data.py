@@ -69,8 +69,7 @@ class TrainingData:
     def task_shares(self) -> NDArray[np.float64]:
         """How often training draws each task, summing to one: all alike, but several wordings of one together as one.
 
-        Instructions with the same stages in the same dataset ("press red, then blue", "press blue, then red") are such
-        wordings; among them, each is drawn as often as it has episodes.
+        Among wordings of one task (see `task_keys`), each is drawn as often as it has episodes.
         """
         same: dict[object, list[int]] = {}
         counts = []
@@ -146,41 +145,67 @@ def load_episodes(
     return loaded
 
 
-def learn_tasks(datasets: Sequence[EpisodeDataset], scheme: str) -> list[TaskSpec]:
-    """What the annotations of `datasets` say of their tasks, in order of first appearance."""
-    from progress_rm.models.base import TaskSpec
+TaskKey = tuple[Path, tuple[str, ...]]
 
+
+def task_keys(datasets: Sequence[EpisodeDataset]) -> dict[str, TaskKey]:
+    """What tells tasks apart, by instruction, in order of first appearance: the first dataset, and the stages.
+
+    Instructions with the same stages in one dataset have the same key: "press red, then blue" and "press blue, then
+    red" are wordings of one task.
+    """
+    keys: dict[str, TaskKey] = {}
+    for dataset in datasets:
+        for instruction in dict.fromkeys(dataset.task(e) for e in range(dataset.num_episodes)):
+            keys.setdefault(instruction, (dataset.root, tuple(dataset.stage_order(instruction))))
+    return keys
+
+
+def learn_tasks(datasets: Sequence[EpisodeDataset], scheme: str) -> list[TaskSpec]:
+    """What the annotations of `datasets` say of their tasks, in order of first appearance.
+
+    Wordings of one task (see `task_keys`) share what is learned of it, its stages' shares and durations.
+
+    Raises:
+        UserError: one instruction has other stages in another dataset, or no demonstration completes some task.
+    """
     members: dict[str, list[tuple[EpisodeDataset, int]]] = {}
     for dataset in datasets:
         for episode in range(dataset.num_episodes):
             members.setdefault(dataset.task(episode), []).append((dataset, episode))
-    specs = []
+    keys = task_keys(datasets)
+    wordings: dict[TaskKey, list[tuple[EpisodeDataset, int]]] = {}
     for instruction, episodes in members.items():
-        stages = episodes[0][0].stage_order(instruction)
+        root, stages = keys[instruction]
         for dataset, _ in episodes:
-            if dataset.stage_order(instruction) != stages:
+            if tuple(dataset.stage_order(instruction)) != stages:
                 raise UserError(
-                    f"{dataset.root}: the stages of '{instruction}' are not those of {episodes[0][0].root}; "
+                    f"{dataset.root}: the stages of '{instruction}' are not those of {root}; "
                     "give both the same names in the same order"
                 )
-        segments = [dataset.segments(episode) for dataset, episode in episodes]
-        lengths = [dataset.length(episode) for dataset, episode in episodes]
-        seconds = [length / dataset.fps for (dataset, _), length in zip(episodes, lengths, strict=True)]
-        complete = [_complete(s, stages) for s in segments]
-        if not any(complete):
-            raise UserError(
-                f"no demonstration completes '{instruction}'; training needs at least one that does"
-            )
-        specs.append(
-            TaskSpec(
-                instruction=instruction,
-                stages=list(stages),
-                priors=stage_priors(scheme, segments, lengths, stages, _activity(episodes)).tolist(),
-                durations_s=_durations(segments, [dataset.fps for dataset, _ in episodes], stages),
-                length_s=float(np.mean([s for s, c in zip(seconds, complete, strict=True) if c])),
-            )
-        )
-    return specs
+        wordings.setdefault(keys[instruction], []).extend(episodes)
+    facts = {key: _facts(key[1], episodes, scheme) for key, episodes in wordings.items()}
+    return [replace(facts[key], instruction=instruction) for instruction, key in keys.items()]
+
+
+def _facts(stages: Sequence[str], episodes: Sequence[tuple[EpisodeDataset, int]], scheme: str) -> TaskSpec:
+    """What these episodes of one task say of it."""
+    from progress_rm.models.base import TaskSpec
+
+    instruction = episodes[0][0].task(episodes[0][1])
+    segments = [dataset.segments(episode) for dataset, episode in episodes]
+    lengths = [dataset.length(episode) for dataset, episode in episodes]
+    seconds = [length / dataset.fps for (dataset, _), length in zip(episodes, lengths, strict=True)]
+    complete = [_complete(s, stages) for s in segments]
+    if not any(complete):
+        raise UserError(f"no demonstration completes '{instruction}'; training needs at least one that does")
+    return TaskSpec(
+        instruction=instruction,
+        stages=list(stages),
+        priors=stage_priors(scheme, segments, lengths, stages, _activity(episodes)).tolist(),
+        durations_s=_durations(segments, [dataset.fps for dataset, _ in episodes], stages),
+        length_s=float(np.mean([s for s, c in zip(seconds, complete, strict=True) if c])),
+    )
 
 
 def visual_change(features: Mapping[str, NDArray[np.float16]]) -> NDArray[np.float32]:

@@ -103,18 +103,30 @@ Source = tuple["EpisodeDataset", int]
 
 
 def split(datasets: Sequence[EpisodeDataset], share: float, seed: int) -> tuple[list[Source], list[Source]]:
-    """Training and validation episodes; each task with five episodes or more gives `share` of them, at least one."""
-    by_task: dict[str, list[Source]] = {}
+    """Training and validation episodes; each task with five episodes or more gives `share` of them, at least one.
+
+    An instruction that one episode alone has stays in training.
+    """
+    from progress_rm.data import task_keys
+
+    keys = task_keys(datasets)
+    by_task: dict[object, list[Source]] = {}
+    left = Counter(dataset.task(episode) for dataset in datasets for episode in range(dataset.num_episodes))
     for dataset in datasets:
         for episode in range(dataset.num_episodes):
-            by_task.setdefault(dataset.task(episode), []).append((dataset, episode))
+            by_task.setdefault(keys[dataset.task(episode)], []).append((dataset, episode))
     training: list[Source] = []
     validation: list[Source] = []
     for members in by_task.values():
         count = max(1, round(share * len(members))) if len(members) >= 5 and share > 0 else 0
-        order = np.random.default_rng(seed).permutation(len(members))
-        validation += [members[i] for i in sorted(order[:count])]
-        training += [members[i] for i in sorted(order[count:])]
+        held: set[int] = set()
+        for i in np.random.default_rng(seed).permutation(len(members)).tolist():
+            dataset, episode = members[i]
+            if len(held) < count and left[dataset.task(episode)] > 1:
+                held.add(i)
+                left[dataset.task(episode)] -= 1
+        for i, source in enumerate(members):
+            (validation if i in held else training).append(source)
     return training, validation
 
 
@@ -123,7 +135,7 @@ def _fit(
 ) -> dict[str, Any]:
     from progress_rm.checkpoints import save_model
     from progress_rm.data import FeatureCache, TrainingData
-    from progress_rm.trainer import Trainer, load_sources, with_copies
+    from progress_rm.trainer import Trainer, load_sources
 
     cache = cache_folder(config.cache_dir)
     trainer = Trainer(config, model, output)
@@ -134,7 +146,7 @@ def _fit(
     with trainer.accelerator.main_process_first():
         episodes = load_sources(training, features, config.model)
         held_out: list[EpisodeFeatures] = load_sources(validation, features, config.model)
-    data = TrainingData(with_copies(episodes, config, model, output), config.model.tasks)
+    data = TrainingData(_copied(episodes, config, model, output), config.model.tasks)
     model.learn_statistics(data)
     best = trainer.train_heads(data, held_out)
     if held_out:
@@ -145,9 +157,31 @@ def _fit(
     return {"validation_mse": best, "episodes": len(training), "validation_episodes": len(validation)}
 
 
+def _copied(
+    episodes: Sequence[EpisodeFeatures], config: Config, model: ProgressRewardModel, output: Path
+) -> list[EpisodeFeatures]:
+    from progress_rm.frames import FrameCache
+    from progress_rm.trainer import with_copies
+
+    encoder = model.encoder()
+    if encoder is None:
+        return list(episodes)
+    count = config.copies
+    if count < 0:
+        few = few_demonstrations(list(dict.fromkeys(e.source[0] for e in episodes)))
+        count = 0 if getattr(model, "encoder_is_trained", False) else 16 if few else 0
+    size = getattr(encoder, "image_size", 128)
+    return with_copies(
+        episodes, encoder, count, FrameCache(output / "frames", size), config.seed, config.model.fps
+    )
+
+
 def few_demonstrations(datasets: Sequence[EpisodeDataset]) -> bool:
     """Whether some task has fewer than five episodes."""
-    counts = Counter(dataset.task(e) for dataset in datasets for e in range(dataset.num_episodes))
+    from progress_rm.data import task_keys
+
+    keys = task_keys(datasets)
+    counts = Counter(keys[dataset.task(e)] for dataset in datasets for e in range(dataset.num_episodes))
     return min(counts.values()) < 5
 
 

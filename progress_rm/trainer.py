@@ -18,12 +18,10 @@ from tqdm import tqdm
 from progress_datasets.episodes import EpisodeDataset
 from progress_rm.checkpoints import load_training, save_model, save_training, whole_folder
 from progress_rm.data import EpisodeFeatures, FeatureCache, TrainingData, load_episodes
+from progress_rm.encoders.base import Encoder
 from progress_rm.frames import FrameCache
 from progress_rm.models.base import ProgressModelConfig, ProgressRewardModel
 from progress_rm.train import Config
-
-_COPY_SIZE = 128
-"""Side in pixels of the frames that augmented copies are made from."""
 
 
 class Trainer:
@@ -32,7 +30,7 @@ class Trainer:
     def __init__(self, config: Config, model: ProgressRewardModel, output: Path) -> None:
         self.config, self.output = config, output
         self.accelerator = Accelerator(
-            mixed_precision=_precision(config.mixed_precision),
+            mixed_precision=precision(config.mixed_precision),
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
         self.model = model.to(self.accelerator.device)
@@ -145,7 +143,7 @@ def _drawn_ahead(
             yield step, batch
 
 
-def _precision(option: str) -> str:
+def precision(option: str) -> str:
     """What "auto" means on this machine."""
     if option != "auto":
         return option
@@ -192,28 +190,27 @@ def load_sources(
 
 
 def with_copies(
-    episodes: Sequence[EpisodeFeatures], config: Config, model: ProgressRewardModel, output: Path
+    episodes: Sequence[EpisodeFeatures],
+    encoder: Encoder,
+    count: int,
+    frames: FrameCache,
+    seed: int,
+    fps: float,
 ) -> list[EpisodeFeatures]:
-    """The episodes and, for a frozen encoder, augmented copies of them: other camera poses, other light."""
-    encoder = model.encoder()
-    fewest = min(sum(e.task == task.instruction for e in episodes) for task in config.model.tasks)
-    count = config.copies if config.copies >= 0 else (16 if fewest < 5 else 0)
-    if encoder is None or isinstance(encoder, torch.nn.Module) or count == 0:
-        return list(episodes)
+    """The episodes and `count` augmented copies of each: other camera poses, other light; `encoder` is trained."""
+    copies = list(episodes)
+    if count == 0:
+        return copies
     from progress_rm.augment import augment_frames
 
-    frames = FrameCache(output / "frames", _COPY_SIZE)
     frames.fill([episode.source for episode in episodes], sorted({v for e in episodes for v in e.features}))
-    copies = list(episodes)
     for copy in tqdm(range(count), desc="augment", unit="copy"):
         for i, episode in enumerate(episodes):
             features = {}
             for v, view in enumerate(sorted(episode.features)):
                 pixels = frames.read(episode.source, view)
                 assert pixels is not None
-                rng = np.random.default_rng([config.seed, copy, i, v])
-                features[view] = encoder.encode(augment_frames(pixels, rng, fps=config.model.fps)).astype(
-                    np.float16
-                )
+                rng = np.random.default_rng([seed, copy, i, v])
+                features[view] = encoder.encode(augment_frames(pixels, rng, fps=fps)).astype(np.float16)
             copies.append(replace(episode, features=features))
     return copies

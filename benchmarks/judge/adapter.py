@@ -72,7 +72,7 @@ class Budget:
             are taken untried.
     """
 
-    samples: int = 24_000
+    samples: int = 12_000
     checks: int = 5
     trial: float = 1 / 3
 
@@ -192,10 +192,12 @@ class PerTask[Model](Adapter):
     """A model of a single task: one is trained for each, with options tuned on that task's validation episodes.
 
     Options are tuned along one axis after the other, the best so far kept, by error of progress; the first seed does
-    so and the others use its choice. `axes` lists the candidates, the first being tried first.
+    so and the others use its choice. `axes` lists the candidates, the first being tried first. `tuned_on` > 0: options
+    are tuned on so many tasks together, evenly chosen, and all tasks use them; for models that take long to train.
     """
 
     axes: Mapping[str, Sequence[Any]]
+    tuned_on: ClassVar[int] = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -217,20 +219,27 @@ class PerTask[Model](Adapter):
 
     def fit(self, material: Material, budget: Budget, seed: int, folder: Path, choices: Path) -> None:
         """One model for each task."""
-        for kind in material.kinds:
-            mine, home = material.of_kind(kind), folder / kind
+        kinds = list(material.kinds)
 
-            def trained(
-                options: Mapping[str, Any], time: Budget, mine: Material = mine, home: Path = home
-            ) -> Model:
-                words = ",".join(f"{k}={v}" for k, v in options.items() if k in self.trained_by)
-                return self.fit_task(mine, options, time, seed, home / slug(f"{time.samples},{words}"))
+        def trained(kind: str, options: Mapping[str, Any], time: Budget) -> Model:
+            words = ",".join(f"{k}={v}" for k, v in options.items() if k in self.trained_by)
+            home = folder / kind / slug(f"{time.samples},{words}")
+            return self.fit_task(material.of_kind(kind), options, time, seed, home)
 
-            def error(options: Mapping[str, Any], mine: Material = mine, home: Path = home) -> float:
-                return self.error(trained(options, budget.of_trials, mine, home), mine.validation)
+        def choose(kinds: Sequence[str], kept: Path) -> dict[str, Any]:
+            def error(options: Mapping[str, Any]) -> float:
+                trials = [
+                    (trained(kind, options, budget.of_trials), material.of_kind(kind)) for kind in kinds
+                ]
+                return float(np.mean([self.error(model, mine.validation) for model, mine in trials]))
 
-            options = tuned(self.axes, error if budget.trial else None, choices / f"{kind}.json")
-            self._models[kind] = trained(options, budget)
+            return tuned(self.axes, error if budget.trial else None, kept)
+
+        step = -(-len(kinds) // self.tuned_on) if self.tuned_on else 0
+        together = choose(kinds[::step], choices / "all.json") if step else None
+        for kind in kinds:
+            options = together or choose([kind], choices / f"{kind}.json")
+            self._models[kind] = trained(kind, options, budget)
 
     @property
     def trained_by(self) -> Sequence[str]:

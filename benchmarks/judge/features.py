@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -22,7 +19,7 @@ from progress_rm.models.base import TaskSpec
 from progress_rm.models.multiview_sarm.configuration_multiview_sarm import MultiviewSarmConfig
 from progress_rm.models.registry import make_model
 from progress_rm.train import Config as TrainConfig
-from progress_rm.train import Source
+from progress_rm.train import Source, split
 from progress_rm.trainer import Trainer, load_sources
 
 VALIDATION = 0.15
@@ -76,7 +73,7 @@ def prepare(
     image_size: int,
 ) -> Material:
     """What the models of one seed learn from: labels, and the shared features of the training episodes."""
-    training, validation = split(datasets)
+    training, validation = split(datasets, VALIDATION, 0)
     kinds = kinds_of(datasets, SCHEME)
     config = MultiviewSarmConfig(
         encoder=encoder_name,
@@ -99,23 +96,6 @@ def prepare(
     )
 
 
-def split(datasets: Sequence[EpisodeDataset]) -> tuple[list[Source], list[Source]]:
-    """Training and validation episodes of every task; validation has only instructions that training shows, too."""
-    training: list[Source] = []
-    validation: list[Source] = []
-    for dataset in datasets:
-        count = max(1, round(VALIDATION * dataset.num_episodes))
-        left = Counter(dataset.task(e) for e in range(dataset.num_episodes))
-        held: set[int] = set()
-        for episode in np.random.default_rng(0).permutation(dataset.num_episodes).tolist():
-            if len(held) < count and left[dataset.task(episode)] > 1:
-                held.add(episode)
-                left[dataset.task(episode)] -= 1
-        for episode in range(dataset.num_episodes):
-            (validation if episode in held else training).append((dataset, episode))
-    return training, validation
-
-
 def shown(sources: Sequence[Source]) -> list[tuple[EpisodeDataset, str]]:
     """The different instructions of these episodes, with their datasets."""
     found = {(dataset.root.name, dataset.task(e)): (dataset, dataset.task(e)) for dataset, e in sources}
@@ -124,26 +104,12 @@ def shown(sources: Sequence[Source]) -> list[tuple[EpisodeDataset, str]]:
 
 def kinds_of(datasets: Sequence[EpisodeDataset], scheme: str) -> dict[str, TaskSpec]:
     """What the annotations say of each dataset's task, whatever its episodes' instructions, by the dataset's name."""
-    return {d.root.name: learn_tasks([cast(EpisodeDataset, _OneTask(d))], scheme)[0] for d in datasets}
+    return {d.root.name: learn_tasks([d], scheme)[0] for d in datasets}
 
 
 def instructions_of(kinds: Mapping[str, TaskSpec], episodes: Sequence[EpisodeFeatures]) -> list[TaskSpec]:
     """The tasks' facts by instruction, for all that these episodes show."""
     return [replace(kinds[d.root.name], instruction=task) for d, task in shown([e.source for e in episodes])]
-
-
-class _OneTask:
-    """A dataset whose episodes all have one instruction."""
-
-    def __init__(self, dataset: EpisodeDataset) -> None:
-        self._dataset = dataset
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._dataset, name)
-
-    def task(self, episode: int) -> str:
-        """The first episode's."""
-        return self._dataset.task(0)
 
 
 def episodes_of(dataset: EpisodeDataset, material: Material, cache: Path) -> list[EpisodeFeatures]:

@@ -170,7 +170,7 @@ def test_soft_bins_keep_the_mean() -> None:
 def test_unknown_targets_teach_nothing(model: MultiviewSarmRewardModel) -> None:
     from progress_rm.models.multiview_sarm.network import Evidence
 
-    stages = len(model.stage_of_task)
+    stages = model.stages_of_task.shape[1]
     evidence = Evidence(
         torch.zeros(2, stages, requires_grad=True),
         torch.zeros(2, stages, 12, requires_grad=True),
@@ -184,7 +184,7 @@ def test_unknown_targets_teach_nothing(model: MultiviewSarmRewardModel) -> None:
         "done": torch.tensor([False, False]),
         "match": torch.tensor([True, False]),
     }
-    loss, parts = losses(evidence, batch, model.stage_of_task)
+    loss, parts = losses(evidence, batch, model.stages_of_task)
     loss.backward()
     assert parts["stage"] == 0
     assert parts["within"] == 0

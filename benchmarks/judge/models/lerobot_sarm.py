@@ -21,6 +21,7 @@ from judge.models.sarm_shared_features import IMAGE, STATE, Annotations, Frames,
 from progress_rm.data import EpisodeFeatures
 from progress_rm.encoders.base import Encoder
 from progress_rm.encoders.text import DIM as TEXT_DIM
+from progress_rm.trainer import precision
 
 BATCH = 64
 """LeRobot's default."""
@@ -53,10 +54,11 @@ class LerobotSarm(PerTask[SarmModel]):
     about = (
         "LeRobot 0.6's SARM, installed by pip, its code unmodified, one a task; CLIP replaced by the shared features "
         "through its processor. Learning rate, frame gap, camera (or all side by side), size and whether it sees "
-        "failed demonstrations are tuned on validation; checkpoints are too. Asked as its scoring script asks: the "
-        "window reaches 4 frame gaps into the FUTURE."
+        "failed demonstrations are tuned on three tasks' validation episodes, checkpoints chosen on each task's. Asked "
+        "as its scoring script asks: the window reaches 4 frame gaps into the FUTURE."
     )
     readings: tuple[str, ...] = ("as_shipped",)
+    tuned_on = 3
 
     @property
     def axes(self) -> Mapping[str, Any]:  # type: ignore[override]
@@ -133,7 +135,8 @@ class LerobotSarm(PerTask[SarmModel]):
         for step in range(1, steps + 1):
             network.train()
             batch = processor(sampler.draw(config.observation_delta_indices))
-            loss, _ = network.forward(batch)
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision("auto") == "bf16"):
+                loss, _ = network.forward(batch)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), config.get_optimizer_preset().grad_clip_norm)
             optimizer.step()

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from progress_datasets.errors import UserError
-from progress_rm.models.base import find_task
+from progress_rm.encoders.text import embed_instruction
+from progress_rm.models.base import find_task, stage_offsets, words_for
 
 if TYPE_CHECKING:
     from progress_rm.models.multiview_sarm.configuration_multiview_sarm import MultiviewSarmConfig
@@ -51,7 +52,7 @@ class LeRobotBatches:
             use_state=config.use_state,
         )
         self._config = config
-        offsets = np.cumsum([0, *(len(task.stages) for task in config.tasks)])
+        offsets = stage_offsets(config.tasks)
         size = max(int(dataset.index(e)[-1]) for e in range(dataset.num_episodes)) + 1
         self._stage = np.full(size, -1, np.int64)
         self._within = np.full(size, np.nan, np.float32)
@@ -66,6 +67,8 @@ class LeRobotBatches:
     def convert(self, batch: dict[str, Any]) -> dict[str, Any]:
         """A batch with LeRobot's keys → one with ours, labelled; see `sampling.sample_windows`."""
         ours = convert_observations(self._config, batch)
+        # A wrong instruction may come in its place.
+        del ours["words"]
         rows = batch["index"].flatten().cpu().numpy()
         match = torch.ones(len(rows), dtype=torch.bool)
         instruction = ours["instruction"]
@@ -111,6 +114,8 @@ def convert_observations(config: MultiviewSarmConfig, batch: dict[str, Any]) -> 
         given = batch["observation.state"].cpu().float()
         state = given if given.ndim == 3 else given[:, None]
     tasks = batch.get("task") or [None] * count
+    indices = [find_task(config.tasks, task) for task in tasks]
+    texts = [words_for(config.tasks, index, task) for index, task in zip(indices, tasks, strict=True)]
     known = {view: i for i, view in enumerate(config.views)}
     return {
         "frames": frames,
@@ -120,7 +125,8 @@ def convert_observations(config: MultiviewSarmConfig, batch: dict[str, Any]) -> 
         "slots": torch.arange(width) if width > 1 else torch.tensor([config.window]),
         "state": state,
         "state_mask": torch.full((count,), has_state),
-        "instruction": torch.tensor([find_task(config.tasks, task) for task in tasks]),
+        "instruction": torch.tensor(indices),
+        "words": torch.from_numpy(np.stack([embed_instruction(text) for text in texts])),
     }
 
 

@@ -9,10 +9,13 @@ from progress_rm.models.multiview_sarm.network import Evidence
 
 
 def losses(
-    evidence: Evidence, batch: dict[str, Tensor], stage_of_task: Tensor
+    evidence: Evidence, batch: dict[str, Tensor], stages_of_task: Tensor
 ) -> tuple[Tensor, dict[str, float]]:
-    """Cross entropies of stage, position in the stage, done and match, each over the frames where it is known."""
-    theirs = stage_of_task[None] == batch["instruction"][:, None]
+    """Cross entropies of stage, position in the stage, done and match, each over the frames where it is known.
+
+    `stages_of_task` is bool [tasks, K]: which of all stages are a task's.
+    """
+    theirs = stages_of_task[batch["instruction"]]
     stage_logits = evidence.stage.masked_fill(~theirs, float("-inf"))
     match, stage = batch["match"], batch["stage"]
     known = match & (stage >= 0)

@@ -17,7 +17,15 @@ from progress_rm.encoders.base import Encoder
 from progress_rm.encoders.text import DIM as INSTRUCTION_DIM
 from progress_rm.encoders.text import embed_instruction
 from progress_rm.exemplars import ExemplarHead
-from progress_rm.models.base import ProgressEstimate, ProgressRewardModel, ProgressTrack, TaskSpec, find_task
+from progress_rm.models.base import (
+    ProgressEstimate,
+    ProgressRewardModel,
+    ProgressTrack,
+    TaskSpec,
+    find_task,
+    stage_offsets,
+    words_for,
+)
 from progress_rm.models.multiview_sarm.answers import Answers, StageEvidence
 from progress_rm.models.multiview_sarm.configuration_multiview_sarm import MultiviewSarmConfig
 from progress_rm.models.multiview_sarm.losses import losses
@@ -63,7 +71,7 @@ class MultiviewSarmRewardModel(ProgressRewardModel):
             config.encoder, image_size=config.image_size, dim=config.encoder_dim
         )
         dim = int(self._encoder.dim)
-        num_stages = sum(len(task.stages) for task in config.tasks)
+        num_stages = _stages_of_task(config.tasks).shape[1]
         self.network = MultiviewSarmNetwork(
             feature_dim=dim,
             num_views=len(config.views),
@@ -82,13 +90,13 @@ class MultiviewSarmRewardModel(ProgressRewardModel):
         self.feature_scale: Tensor
         self.state_mean: Tensor
         self.state_scale: Tensor
-        self.stage_of_task: Tensor
+        self.stages_of_task: Tensor
         self.instructions: Tensor
         self.register_buffer("feature_mean", torch.zeros(views, dim))
         self.register_buffer("feature_scale", torch.ones(views, dim))
         self.register_buffer("state_mean", torch.zeros(state))
         self.register_buffer("state_scale", torch.ones(state))
-        self.register_buffer("stage_of_task", _stage_of_task(config.tasks))
+        self.register_buffer("stages_of_task", _stages_of_task(config.tasks))
         self.register_buffer(
             "instructions",
             torch.from_numpy(np.stack([embed_instruction(t.instruction) for t in config.tasks])),
@@ -161,7 +169,7 @@ class MultiviewSarmRewardModel(ProgressRewardModel):
             batch = self._lerobot.convert(batch)
         batch = {k: v.to(self.feature_mean.device) if isinstance(v, Tensor) else v for k, v in batch.items()}
         evidence = self._evidence(batch)
-        return losses(evidence, batch, self.stage_of_task)
+        return losses(evidence, batch, self.stages_of_task)
 
     def _evidence(self, batch: dict[str, Any]) -> Evidence:
         features = (
@@ -184,7 +192,9 @@ class MultiviewSarmRewardModel(ProgressRewardModel):
             self._standardise_state(state.flatten(0, 1)),
             state_mask[:, None].expand(-1, width).flatten(),
         )
-        instruction = self.instructions[batch["instruction"]]
+        instruction = batch.get("words")
+        if instruction is None:
+            instruction = self.instructions[batch["instruction"]]
         if not self.config.use_instruction:
             instruction = torch.zeros_like(instruction)
         return self.network.read(
@@ -216,6 +226,7 @@ class MultiviewSarmRewardModel(ProgressRewardModel):
         self.eval()
         queries = np.arange(len(episode))
         views = self.usable_views(episode.features)
+        words = self.words(task, episode.task)
         tokens = []
         for chunk in _chunks(queries):
             stacked = np.stack([episode.features[v][chunk] for v in views], axis=1)
@@ -227,7 +238,9 @@ class MultiviewSarmRewardModel(ProgressRewardModel):
             indices, mask = self.windows.indices(episode.timestamps, chunk)
             seen = {view: episode.features[view][chunk] for view in views}
             parts.append(
-                self.read_windows(frames[torch.from_numpy(indices)], torch.from_numpy(mask), task, seen)
+                self.read_windows(
+                    frames[torch.from_numpy(indices)], torch.from_numpy(mask), task, words, seen
+                )
             )
         return StageEvidence.concatenate(parts)
 
@@ -246,8 +259,13 @@ class MultiviewSarmRewardModel(ProgressRewardModel):
             x, ids, present, self._standardise_state(s.to(device)), torch.full((len(x),), seen, device=device)
         )
 
+    def words(self, task: int, instruction: str | None) -> Tensor:
+        """The embedding to ask for a task with, float [E]; see `words_for`."""
+        text = words_for(self.config.tasks, task, instruction)
+        return torch.from_numpy(embed_instruction(text)).to(self.instructions)
+
     def read_windows(
-        self, tokens: Tensor, mask: Tensor, task: int, now: Mapping[str, NDArray[np.float16]]
+        self, tokens: Tensor, mask: Tensor, task: int, words: Tensor, now: Mapping[str, NDArray[np.float16]]
     ) -> StageEvidence:
         """Evidence on the stages of `task`.
 
@@ -255,15 +273,16 @@ class MultiviewSarmRewardModel(ProgressRewardModel):
             tokens: windows of frame tokens, [N, 1+n, hidden].
             mask: bool [N, 1+n], True where a slot holds a frame.
             task: index of the task.
+            words: its instruction, from `words`.
             now: by view, features [N, D] of the windows' last frames, for the nearest-neighbour head.
         """
         device = tokens.device
         slots = torch.arange(tokens.shape[1], device=device)
-        instruction = self.instructions[task].expand(len(tokens), -1)
+        instruction = words.expand(len(tokens), -1)
         if not self.config.use_instruction:
             instruction = torch.zeros_like(instruction)
         evidence = self.network.read(tokens, mask.to(device), slots, instruction)
-        answer = StageEvidence.of_task(evidence, self.stage_of_task == task)
+        answer = StageEvidence.of_task(evidence, self.stages_of_task[task])
         if len(self.exemplars) and any(view in now for view in self.config.views):
             answer = answer.mixed_with(
                 ask_exemplars(self.exemplars[task], self.config.views, now), self.config.exemplar_share
@@ -280,7 +299,8 @@ class MultiviewSarmRewardModel(ProgressRewardModel):
         """Start a live query for the task with this instruction (the only task, if None and there is one)."""
         from progress_rm.models.multiview_sarm.stream import MultiviewSarmStream
 
-        return MultiviewSarmStream(self, find_task(self.config.tasks, task))
+        index = find_task(self.config.tasks, task)
+        return MultiviewSarmStream(self, index, self.words(index, task))
 
     @torch.no_grad()
     def predict(self, batch: dict[str, Any]) -> list[ProgressEstimate]:
@@ -295,7 +315,7 @@ class MultiviewSarmRewardModel(ProgressRewardModel):
         for i, task in enumerate(batch["instruction"].tolist()):
             one = Evidence(*(getattr(evidence, f)[i : i + 1] for f in ("stage", "within", "done", "match")))
             answers.append(
-                self.answers.unfiltered(task, StageEvidence.of_task(one, self.stage_of_task == task))[0]
+                self.answers.unfiltered(task, StageEvidence.of_task(one, self.stages_of_task[task]))[0]
             )
         return answers
 
@@ -334,8 +354,13 @@ def _dropped_views(mask: Tensor, probability: float) -> Tensor:
     return keep | lost[:, None, None]
 
 
-def _stage_of_task(tasks: Sequence[TaskSpec]) -> Tensor:
-    return torch.cat([torch.full((len(task.stages),), i) for i, task in enumerate(tasks)])
+def _stages_of_task(tasks: Sequence[TaskSpec]) -> Tensor:
+    """bool [tasks, K], which stages are a task's."""
+    offsets = stage_offsets(tasks)
+    mask = torch.zeros(len(tasks), max(o + len(t.stages) for o, t in zip(offsets, tasks, strict=True))).bool()
+    for row, offset, task in zip(mask, offsets, tasks, strict=True):
+        row[offset : offset + len(task.stages)] = True
+    return mask
 
 
 def _chunks(queries: NDArray[np.int64]) -> list[NDArray[np.int64]]:

@@ -8,11 +8,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from progress_rm.augment import AugmentConfig, augment_frames
+from progress_rm.models.base import stage_offsets
+
 if TYPE_CHECKING:
     from progress_rm.data import EpisodeFeatures, TrainingData
     from progress_rm.frames import FrameCache
     from progress_rm.models.multiview_sarm.configuration_multiview_sarm import MultiviewSarmConfig
     from progress_rm.windows import WindowSampler
+
+AUGMENT = AugmentConfig(
+    shift=0.05,
+    scale=0.06,
+    rotation=4.0,
+    bend=0.02,
+    sway=0.0,
+    gain=0.3,
+    offset=15.0,
+    gamma=0.2,
+    saturation=0.4,
+)
+"""How far the encoder's training frames are from the recording; drawn anew for each frame."""
 
 
 def sample_windows(
@@ -90,7 +106,7 @@ def sample_frames(
             if pixels is not None:
                 view_mask[rows, 0, v] = True
                 for row, t in zip(rows, at, strict=True):
-                    frames[row, 0, v] = _augmented(pixels[t], rng)
+                    frames[row, 0, v] = augment_frames(pixels[t : t + 1], rng, AUGMENT)[0]
         if episode.state is not None and state_dim:
             state[rows, 0], state_mask[rows] = episode.state[at], True
     batch = {
@@ -143,7 +159,7 @@ def _targets(
     rng: np.random.Generator,
 ) -> dict[str, Any]:
     size = len(ends)
-    offsets = np.cumsum([0, *(len(task.stages) for task in data.tasks)])
+    offsets = np.array(stage_offsets(data.tasks))
     stage = np.full(size, -1, np.int64)
     within = np.full(size, np.nan, np.float32)
     done = np.zeros(size, np.bool_)
@@ -175,16 +191,3 @@ def _view_ids(count: int, rng: np.random.Generator) -> torch.Tensor:
     if rng.random() < 0.1:
         ids[int(rng.integers(count))] = count
     return ids
-
-
-def _augmented(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Shift by up to 4 % and change gain and offset a little: uint8 [H, W, 3]."""
-    side = image.shape[0]
-    pad = max(1, round(0.04 * side))
-    top, left = rng.integers(0, 2 * pad + 1, 2)
-    shifted = np.pad(image, ((pad, pad), (pad, pad), (0, 0)), mode="edge")[
-        top : top + side, left : left + side
-    ]
-    gain, offset = rng.uniform(0.85, 1.15), rng.uniform(-12, 12)
-    table = np.clip(np.arange(256) * gain + offset, 0, 255).astype(np.uint8)
-    return table[shifted]

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 class MultiviewSarmStream:
     """Keeps the first frame, the window's span of frame tokens, and the filter's belief: O(1) work a tick."""
 
-    def __init__(self, model: MultiviewSarmRewardModel, task: int) -> None:
+    def __init__(self, model: MultiviewSarmRewardModel, task: int, words: Tensor) -> None:
         model.eval()
-        self._model, self._task = model, task
+        self._model, self._task, self._words = model, task, words
         self._filter = model.answers.start(task)
         self._period = 1 / model.config.fps
         self._first: Tensor | None = None
@@ -63,7 +63,9 @@ class MultiviewSarmStream:
         indices, mask = self._model.windows.indices(times, np.array([len(times) - 1]))
         tokens = torch.stack([self._first, *(self._recent[i][1] for i in indices[0, 1:])])
         seen = {view: features[:, i] for i, view in enumerate(views)}
-        evidence = self._model.read_windows(tokens[None], torch.from_numpy(mask), self._task, seen)
+        evidence = self._model.read_windows(
+            tokens[None], torch.from_numpy(mask), self._task, self._words, seen
+        )
         dt = 0.0 if last is None else now - last
         self._filter, estimate = self._model.answers.step(self._task, self._filter, evidence, dt)
         return estimate
