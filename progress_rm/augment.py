@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
@@ -34,6 +34,10 @@ class AugmentConfig:
     offset: float = 12.0
     gamma: float = 0.15
     saturation: float = 0.0
+
+    def scaled(self, strength: float) -> AugmentConfig:
+        """All ranges times `strength`."""
+        return AugmentConfig(*(strength * getattr(self, f.name) for f in fields(self)))
 
 
 def augment_frames(

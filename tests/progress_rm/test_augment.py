@@ -45,3 +45,20 @@ def test_a_shift_moves_by_no_more_than_its_range() -> None:
         moved = augment_frames(frames, np.random.default_rng(seed), AugmentConfig(0.1, 0, 0, 0, 0, 0, 0, 0))
         centre = np.argwhere(moved[0, :, :, 0] > 100).mean(0)
         assert (np.abs(centre - 49.5) <= 11).all()
+
+
+def test_strength_scales_every_range() -> None:
+    config = AugmentConfig(saturation=0.5)
+    np.testing.assert_array_equal(
+        augment_frames(video(), np.random.default_rng(0), config.scaled(0)), video()
+    )
+    assert config.scaled(0.5).shift == config.shift / 2
+    assert config.scaled(0.5).saturation == 0.25
+
+
+def test_saturation_keeps_greys_and_moves_colours() -> None:
+    only = AugmentConfig(0, 0, 0, 0, 0, 0, 0, 0, saturation=0.9)
+    grey = np.full_like(video(), 120)
+    np.testing.assert_allclose(augment_frames(grey, np.random.default_rng(1), only), grey, atol=1)
+    changed = augment_frames(video(), np.random.default_rng(1), only)
+    assert np.abs(changed.astype(int) - video()).mean() > 2

@@ -28,7 +28,7 @@ AUGMENT = AugmentConfig(
     gamma=0.2,
     saturation=0.4,
 )
-"""How far the encoder's training frames are from the recording; drawn anew for each frame."""
+"""How far the encoder's training frames are from the recording where `augment` is 1; drawn anew for each frame."""
 
 
 def sample_windows(
@@ -93,6 +93,7 @@ def sample_frames(
     """Draw `size` single frames with their pixels, mildly shifted and recoloured: windows of the last slot alone."""
     chosen = _draw(data, rng, size)
     views, side = config.views, config.image_size
+    ranges = AUGMENT.scaled(config.augment)
     frames = np.zeros((size, 1, len(views), side, side, 3), np.uint8)
     view_mask = np.zeros((size, 1, len(views)), np.bool_)
     state_dim = config.state_dim if config.use_state else 0
@@ -106,7 +107,7 @@ def sample_frames(
             if pixels is not None:
                 view_mask[rows, 0, v] = True
                 for row, t in zip(rows, at, strict=True):
-                    frames[row, 0, v] = augment_frames(pixels[t : t + 1], rng, AUGMENT)[0]
+                    frames[row, 0, v] = augment_frames(pixels[t : t + 1], rng, ranges)[0]
         if episode.state is not None and state_dim:
             state[rows, 0], state_mask[rows] = episode.state[at], True
     batch = {
