@@ -46,6 +46,8 @@ class Config:
     """Side of the square images, in pixels."""
     views: list[str] = field(default_factory=lambda: ["front", "top", "wrist"])
     """Cameras to record, of front, top and wrist."""
+    environment_state: bool = False
+    """Record the simulator's state too, as observation.environment_state: for policies that learn without pictures."""
     fps: int = 10
     """Frames and actions a second."""
     video: bool = True
@@ -133,7 +135,10 @@ def plan(config: Config) -> list[Job]:
     seeds = [
         int(np.random.SeedSequence([config.seed, k]).generate_state(1)[0]) for k in range(config.episodes)
     ]
-    return [Job(k, qualities[order[k]], seeds[k], config.style) for k in range(config.episodes)]
+    return [
+        Job(k, qualities[order[k]], seeds[k], config.style, config.environment_state)
+        for k in range(config.episodes)
+    ]
 
 
 def _check(config: Config) -> Any:

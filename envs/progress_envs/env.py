@@ -232,10 +232,11 @@ class ProgressEnv(gym.Env[Observation, Action], gym.utils.EzPickle):
         if self._pixels:
             seen["pixels"] = {view: self.picture(view, self.image_size) for view in self.views}
         else:
-            seen["environment_state"] = self._environment_state()
+            seen["environment_state"] = self.environment_state()
         return seen
 
-    def _environment_state(self) -> NDArray[np.float32]:
+    def environment_state(self) -> NDArray[np.float32]:
+        """float32 [D]: what obs_type "state" shows under this name, see the class."""
         parts = [self.world.tool()]
         for thing in self.world.things:
             body = self.world.data.body(thing)
@@ -254,7 +255,7 @@ class ProgressEnv(gym.Env[Observation, Action], gym.utils.EzPickle):
     def _observation_space(self) -> spaces.Space[Observation]:
         box = {"agent_pos": spaces.Box(-200.0, 200.0, (6,), np.float32)}
         if not self._pixels:
-            size = len(self._environment_state())
+            size = len(self.environment_state())
             return spaces.Dict({**box, "environment_state": spaces.Box(-100.0, 100.0, (size,), np.float32)})
         image = spaces.Box(0, 255, (self.image_size, self.image_size, 3), np.uint8)
         return spaces.Dict({**box, "pixels": spaces.Dict(dict.fromkeys(self.views, image))})

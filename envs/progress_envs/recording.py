@@ -23,17 +23,18 @@ TAIL = 0.4
 
 @dataclass(frozen=True)
 class Job:
-    """One episode to record; `style` sets fields of the demonstrator's `Style`."""
+    """One episode to record; `style` sets fields of the demonstrator's `Style`, `state` adds the simulator's state."""
 
     index: int
     quality: str
     seed: int
     style: dict[str, Any] = field(default_factory=dict)
+    state: bool = False
 
 
 def record(env: Any, job: Job) -> dict[str, Any]:
     """Play one episode: `frames/<view>` uint8 [T, H, W, 3], `state`, `action` float32 [T, 6], `progress` float32 [T],
-    `stage` int64 [T], and what is known of the episode as JSON in `about`.
+    `stage` int64 [T], and what is known of the episode as JSON in `about`; `environment_state` float32 [T, D] if asked.
 
     Frame t holds what is seen before action t; the last one what is seen in the end, with the last action again. A
     success is followed by `TAIL` seconds of holding still.
@@ -41,6 +42,7 @@ def record(env: Any, job: Job) -> dict[str, Any]:
     from progress_envs.expert import make_expert
 
     observation, info = env.reset(seed=job.seed)
+    scene = [env.unwrapped.environment_state()]
     stages = env.unwrapped.task.stages
     expert = make_expert(env, job.quality, job.seed, job.style)
     style = asdict(expert.style)
@@ -52,6 +54,7 @@ def record(env: Any, job: Job) -> dict[str, Any]:
         observation, _, terminated, truncated, info = env.step(action)
         actions.append(action)
         seen.append((observation, info))
+        scene.append(env.unwrapped.environment_state())
         over = terminated or truncated
     finished = len(seen)
     if info["is_success"]:
@@ -60,6 +63,7 @@ def record(env: Any, job: Job) -> dict[str, Any]:
             observation, *_, later = env.unwrapped.step(actions[-1])
             actions.append(actions[-1])
             seen.append((observation, later))
+            scene.append(env.unwrapped.environment_state())
     actions.append(actions[-1] if actions else expert.act())
     progress = np.array([i["progress"] for _, i in seen], dtype=np.float32)
     outcome = Outcome.PARTIAL if progress[-1] >= HALF_DONE else Outcome.FAILURE
@@ -81,6 +85,7 @@ def record(env: Any, job: Job) -> dict[str, Any]:
         "state": np.stack([o["agent_pos"] for o, _ in seen]),
         "action": np.stack(actions),
         "progress": progress,
+        **({"environment_state": np.stack(scene)} if job.state else {}),
         "stage": np.array([stages.index(i["stage"]) for _, i in seen]),
         "about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8),
     }
@@ -146,12 +151,15 @@ def load_shard(path: Path) -> Any:
             raw = pa.decompress(arrays[name], int(np.prod(shape)), codec="lz4", asbytes=True)
             frames[name.removeprefix("frames/")] = np.frombuffer(raw, np.uint8).reshape(shape)
     success = about["info"]["outcome"] == Outcome.SUCCESS
+    extra = {"progress": arrays["progress"]}
+    if "environment_state" in arrays:
+        extra["observation.environment_state"] = arrays["environment_state"]
     return EpisodeData(
         task=about["task"],
         frames=frames,
         state=arrays["state"],
         action=arrays["action"],
-        extra={"progress": arrays["progress"]},
+        extra=extra,
         segments=stage_segments(arrays["stage"][: about["finished"]].tolist(), about["stages"], success),
         info=about["info"],
     )

@@ -13,7 +13,7 @@ from lerobot.configs import FeatureType, PolicyFeature
 from lerobot.envs.configs import EnvConfig
 from lerobot.envs.utils import freeze_after_episode_end
 from lerobot.processor import PolicyProcessorPipeline, RenameObservationsProcessorStep
-from lerobot.utils.constants import ACTION, OBS_IMAGES, OBS_STATE, OBS_STR
+from lerobot.utils.constants import ACTION, OBS_ENV_STATE, OBS_IMAGES, OBS_STATE, OBS_STR
 
 from progress_datasets.errors import UserError
 from progress_envs.arm import JOINTS
@@ -29,6 +29,7 @@ class ProgressEnvConfig(EnvConfig):
     Attributes:
         task: a task's name, e.g. "PickPlace".
         fps: control steps a second, as in the policy's dataset.
+        obs_type: "pixels_state", or "state" for policies that learned from the simulator's state instead of pictures.
         split, vary: which episodes, see `ProgressEnv`.
         views: cameras, of front, top and wrist.
         image_size: height and width of a view in pixels.
@@ -41,6 +42,7 @@ class ProgressEnvConfig(EnvConfig):
 
     task: str | None = "PickPlace"
     fps: int = 10
+    obs_type: str = "pixels_state"
     split: str | None = None
     vary: list[str] | None = None
     views: list[str] = field(default_factory=lambda: list(VIEWS))
@@ -55,9 +57,19 @@ class ProgressEnvConfig(EnvConfig):
         self.features = {
             ACTION: PolicyFeature(FeatureType.ACTION, (len(JOINTS),)),
             OBS_STATE: PolicyFeature(FeatureType.STATE, (len(JOINTS),)),
-            **{f"{OBS_IMAGES}.{view}": image for view in self.views},
         }
+        if self.obs_type == "state":
+            self.features[OBS_ENV_STATE] = PolicyFeature(FeatureType.ENV, (self._state_size(),))
+        else:
+            self.features |= {f"{OBS_IMAGES}.{view}": image for view in self.views}
         self.features_map = {name: name for name in self.features}
+
+    def _state_size(self) -> int:
+        """How many numbers the simulator's state of the task has."""
+        env = ProgressEnv(str(self.task), obs_type="state")
+        size = len(env.environment_state())
+        env.close()
+        return size
 
     @property
     def gym_kwargs(self) -> dict[str, Any]:
@@ -65,6 +77,7 @@ class ProgressEnvConfig(EnvConfig):
         return {
             "task": self.task,
             "fps": self.fps,
+            "obs_type": self.obs_type,
             "split": self.split,
             "vary": self.vary,
             "views": self.views,

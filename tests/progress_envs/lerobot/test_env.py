@@ -184,3 +184,28 @@ def test_our_own_code_does_not_import_lerobots_plug_ins() -> None:
         "assert not {'lerobot', 'torch', 'progress_envs.lerobot'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_policy_without_pictures_sees_the_state_that_collect_records(tmp_path: Path) -> None:
+    config = collect.Config(
+        output_dir=tmp_path / "demos",
+        episodes=1,
+        image_size=32,
+        views=["top"],
+        workers=1,
+        render="raycast",
+        environment_state=True,
+    )
+    collect.run(config)
+    recorded = EpisodeDataset(tmp_path / "demos")
+    seen = ProgressEnvConfig(obs_type="state")
+    assert {name: tuple(recorded.features[name]["shape"]) for name in seen.features} == {
+        name: feature.shape for name, feature in seen.features.items()
+    }
+    envs = seen.create_envs(1)["progress"][0]
+    first, _ = envs.reset(seed=[int(str(recorded.info(0)["seed"]))])
+    states = recorded.column("observation.environment_state", 0)
+    np.testing.assert_array_equal(first["environment_state"][0], states[0])
+    assert len(states) == recorded.length(0)
+    assert (states[-1] != states[0]).any()
+    envs.close()
