@@ -7,7 +7,9 @@ the metric is not defined.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -98,6 +100,27 @@ def bootstrap_weights(tasks: Sequence[str], replicates: int = REPLICATES, seed: 
             len(members), np.full(len(members), 1 / len(members)), replicates
         )
     return weights
+
+
+def wilson_interval(successes: int, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Wilson's score interval of a success rate, (low, high) in [0, 1] (Wilson 1927).
+
+    Unlike p ± z·σ it stays in [0, 1] and means something after 0 or all successes.
+
+    >>> low, high = wilson_interval(45, 100)
+    >>> print(f"{low:.3f} {high:.3f}")
+    0.356 0.548
+
+    Raises:
+        ValueError: there are no trials, or more successes than trials.
+    """
+    if not 0 <= successes <= trials or not trials:
+        raise ValueError(f"{successes} successes of {trials} trials say nothing")
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    rate, scale = successes / trials, 1 + z * z / trials
+    middle = (rate + z * z / (2 * trials)) / scale
+    half = z / scale * math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials))
+    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def interval(values: Array, confidence: float = CONFIDENCE) -> list[float] | None:

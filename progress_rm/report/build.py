@@ -19,11 +19,12 @@ from progress_datasets.errors import UserError
 from progress_rm.cases import CAUSAL, HINDSIGHT, EpisodeCases, collect_cases
 from progress_rm.metrics import METRICS
 from progress_rm.report.choose import Moment, choose_episodes, episode_error, sort_for_display, worst_moments
+from progress_rm.report.learning import Learning, learn_from
 from progress_rm.report.pictures import Film, as_base64, film_episode
 from progress_rm.scores import ScoredDataset
 
 MOMENTS = 12
-SCRIPTS = ("dom.js", "chart.js", "player.js", "numbers.js", "stages.js", "main.js")
+SCRIPTS = ("dom.js", "chart.js", "player.js", "numbers.js", "stages.js", "weights.js", "main.js")
 ENCODERS = 2
 """Films encoded side by side; one thread each, for pictures are small."""
 
@@ -34,6 +35,7 @@ def write_report(
     scored: Sequence[ScoredDataset],
     title: str = "Progress report",
     episodes: int = 3,
+    learning: Learning | None = None,
 ) -> Path:
     """Write one self-contained HTML page to a temporary sibling of `path` and rename it.
 
@@ -43,6 +45,7 @@ def write_report(
         scored: held-out episodes with their scores.
         title: headline of the page.
         episodes: how many to show of each quality of each task; those of the most wrong moments come on top.
+        learning: what RA-BC would learn; by default with the default options.
 
     Raises:
         UserError: `path` exists, or a video is damaged.
@@ -54,7 +57,9 @@ def write_report(
     moments = worst_moments(cases, MOMENTS)
     shown = sort_for_display(cases, [*choose_episodes(cases, episodes), *(m.case for m in moments)])
     films = _films(cases, scored, shown, moments)
-    page = _page(title, _payload(title, metrics, cases, shown, films, moments), [films[p].mp4 for p in shown])
+    known = learning or learn_from(scored)
+    payload = _payload(title, metrics, cases, shown, films, moments, known)
+    page = _page(title, payload, [films[p].mp4 for p in shown])
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.writing")
     temporary.write_text(page, encoding="utf-8")
@@ -87,6 +92,7 @@ def _payload(
     shown: Sequence[int],
     films: Mapping[int, Film],
     moments: Sequence[Moment],
+    learning: Learning,
 ) -> dict[str, Any]:
     """What the page's script reads."""
     place_on_page = {place: number for number, place in enumerate(shown)}
@@ -99,7 +105,8 @@ def _payload(
             if m.headline
         ],
         "clocks": {HINDSIGHT: "clock t/T", CAUSAL: "causal clock"},
-        "episodes": [_episode(cases[place], films[place]) for place in shown],
+        "weights": learning.sets,
+        "episodes": [_episode(cases[place], films[place], learning) for place in shown],
         "moments": [
             {
                 "episode": place_on_page[m.case],
@@ -112,7 +119,7 @@ def _payload(
     }
 
 
-def _episode(case: EpisodeCases, film: Film) -> dict[str, Any]:
+def _episode(case: EpisodeCases, film: Film, learning: Learning) -> dict[str, Any]:
     model = case.model
     clocks = {name: _rounded(clock.progress) for name, clock in case.clocks.items()}
     assert model.stage is not None  # read_scores has made sure of both
@@ -134,6 +141,7 @@ def _episode(case: EpisodeCases, film: Film) -> dict[str, Any]:
         "clocks": clocks,
         "stage": _runs(model.stage),
         "trueStage": _runs(model.true_stage),
+        "weights": _weight_runs(learning.episodes.get((case.source, case.episode))),
     }
 
 
@@ -145,6 +153,14 @@ def _runs(stages: NDArray[np.int64]) -> list[list[int]]:
     """[first frame, frame after the last, stage] of every stretch of one stage."""
     edges = [0, *(np.flatnonzero(np.diff(stages)) + 1), len(stages)]
     return [[int(a), int(b), int(stages[a])] for a, b in pairwise(edges)]
+
+
+def _weight_runs(weights: NDArray[np.float32] | None) -> list[list[float]]:
+    """[first frame, frame after the last, weight] of every stretch of one weight, to two digits."""
+    if weights is None:
+        return []
+    hundredths = np.rint(weights * 100).astype(np.int64)
+    return [[first, after, value / 100] for first, after, value in _runs(hundredths)]
 
 
 def _page(title: str, payload: Mapping[str, Any], films: Sequence[bytes]) -> str:

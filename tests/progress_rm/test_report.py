@@ -4,7 +4,9 @@ import base64
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,10 @@ from progress_rm.cli import main
 from progress_rm.evaluate import evaluate
 from progress_rm.report import write_report
 from progress_rm.report.choose import choose_episodes, worst_moments
+from progress_rm.report.learning import learn_from
 from progress_rm.report.pictures import film_episode
 from progress_rm.scores import EpisodeScores, ScoredDataset, ScoredTask, write_scores
+from progress_rm.weights import WeightOptions
 
 
 def noisy(dataset: EpisodeDataset, path: Path) -> ScoredDataset:
@@ -207,3 +211,30 @@ def test_moments_are_apart_and_worst_first() -> None:
         (0, 6, 0.3),
     ]
     assert len(worst_moments(episodes, count=1)) == 1
+
+
+def test_it_says_what_behaviour_cloning_would_learn(page: str) -> None:
+    data = json.loads(Reader(page).scripts["data"])
+    [found] = data["weights"]
+    assert found["horizon"] == 10
+    assert sum(found["histogram"]) == data["metrics"]["overall"]["frames"]
+    assert found["per_quality"]["expert"]["episodes"] == 3
+    # At 0.01 in a second nearly everything that moves on has full weight.
+    assert "plain BC" in found["warnings"][0]
+    for episode in data["episodes"]:
+        runs = episode["weights"]
+        assert runs[0][0] == 0
+        assert runs[-1][1] == episode["length"]
+        assert all(a[1] == b[0] and 0 <= a[2] <= 1 for a, b in pairwise(runs))
+
+
+def test_weights_that_cannot_be_are_said_instead_of_shown(scored: ScoredDataset) -> None:
+    still = {
+        number: replace(answers, progress=np.full_like(answers.progress, 0.5))
+        for number, answers in scored.scores.episodes.items()
+    }
+    [found] = learn_from([replace(scored, scores=replace(scored.scores, episodes=still))]).sets
+    assert "no frame makes progress" in found["refused"]
+    [moved] = learn_from([scored], WeightOptions(kappa_quantile=0.5), chunk=5).sets
+    assert moved["horizon"] == 5
+    assert moved["warnings"] == []

@@ -58,6 +58,7 @@ class Chart {
       ...this.curves(),
       this.strip(this.episode.stage, 8, "predicted"),
       this.strip(this.episode.trueStage, this.bottom + 10, "true"),
+      this.weights(this.bottom + 34),
       ...(narrow ? [] : [this.stripLabel("predicted", 8), this.stripLabel("true", this.bottom + 10)]),
       this.playhead(),
     );
@@ -136,6 +137,17 @@ class Chart {
         const x = +box.getAttribute("x") + room / 2;
         group.append(s("text", { class: "strip-text", x, y: y + 15, "text-anchor": "middle", style: { fill: textOn(colour) } }, label));
       }
+    }
+    return group;
+  }
+
+  weights(y) {
+    const group = s("g");
+    for (const [from, to, weight] of this.episode.weights) {
+      const box = this.box("weight", from, to, y, 6);
+      box.setAttribute("opacity", weight);
+      box.append(s("title", {}, `weight ${weight.toFixed(2)} in behaviour cloning, ${(from / this.episode.fps).toFixed(1)}–${(to / this.episode.fps).toFixed(1)} s`));
+      group.append(box);
     }
     return group;
   }

@@ -82,5 +82,6 @@ drawList();
 drawMoments();
 drawTable();
 drawHeatmaps();
+drawWeights();
 drawReliability();
 open();
