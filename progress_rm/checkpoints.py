@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     import torch
 
     from progress_rm.models.base import ProgressRewardModel
-    from progress_rm.train import Config
 
 
-def claim_output(config: Config, output: Path) -> Path:
+def claim_output(config: object, output: Path) -> Path:
     """Make `output` ours: new, or a training with the same options that was interrupted.
 
     Raises:

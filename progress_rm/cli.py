@@ -34,6 +34,7 @@ VERBS: dict[str, Verb] = {
     "annotate": Verb("progress_datasets.annotate", "convert stage annotations from one form to another"),
     "train": Verb("progress_rm.train", "train a progress reward model"),
     "score": Verb("progress_rm.score", "write progress for every frame of a dataset"),
+    "bc": Verb("progress_policies.bc", "clone behaviour weighted by progress, with any LeRobot policy"),
     "evaluate": Verb("progress_rm.evaluate", "measure a reward model on held-out episodes, beside a clock"),
     "report": Verb("progress_rm.report", "write one HTML page on how a reward model does"),
 }
@@ -134,9 +135,10 @@ def _quieten() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     # LeRobot warns that device None is not available whenever it chooses the device itself.
-    logging.getLogger("lerobot.configs.rewards").addFilter(
-        lambda record: "Device 'None'" not in record.getMessage()
-    )
+    for kind in ("rewards", "policies"):
+        logging.getLogger(f"lerobot.configs.{kind}").addFilter(
+            lambda record: "Device 'None'" not in record.getMessage()
+        )
 
 
 def _nobody_reads() -> bool:

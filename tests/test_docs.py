@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -38,6 +39,7 @@ CHAIN = [
     "evaluate",
     "report",
     "lerobot",
+    "bc",
     "simulation",
     "quickstart",
     "concepts",
@@ -94,9 +96,10 @@ def blocks(name: str) -> Iterator[Block]:
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that all pages share, with the recordings that import-video's page speaks of."""
+    """The folder that all pages share, with the recordings that import-video's page speaks of, and the recipes."""
     folder = tmp_path_factory.mktemp("docs")
     write_recordings(folder / "recordings")
+    shutil.copytree(ROOT / "policies" / "recipes", folder / "policies" / "recipes")
     return folder
 
 
