@@ -1,0 +1,53 @@
+"""The sums of the RA-BC benchmark, and that all sides are told the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def rabc(load: Callable[[str], ModuleType]) -> ModuleType:
+    return load("rabc")
+
+
+def test_rates_intervals_and_differences(rabc: ModuleType) -> None:
+    table = {"bc": [[0, 0, 1, 0], [0, 0, 0, 0]], "rabc_oracle": [[1, 1, 1, 0], [1, 1, 1, 1]]}
+    found = rabc.summarise(table)
+    assert found["sides"]["bc"]["success"] == 0.125
+    assert found["sides"]["rabc_oracle"]["by_seed"] == [0.75, 1.0]
+    low, high = found["sides"]["bc"]["interval"]
+    assert 0 < low < 0.125 < high < 0.6
+    above = found["above_bc"]["rabc_oracle"]
+    assert above["difference"] == 0.75
+    assert 0 < above["interval"][0] <= 0.75 <= above["interval"][1] <= 1
+    assert found["above_rabc_oracle"]["bc"]["difference"] == -0.75
+
+
+def test_the_same_side_is_not_above_itself(rabc: ModuleType) -> None:
+    flips = [[1, 0, 1, 0, 0], [0, 1, 1, 0, 1]]
+    [only] = rabc.compare({"bc": flips, "twin": flips}, "bc").values()
+    assert only == {"difference": 0.0, "interval": [0.0, 0.0]}
+
+
+def test_sides_differ_in_weights_and_episodes_alone(
+    rabc: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = rabc.Task("StoreInDrawer", tmp_path, rabc.QUICK)
+    monkeypatch.setattr(rabc.Task, "states", lambda self: tmp_path)
+    monkeypatch.setattr(rabc.Task, "scores", lambda self, side: tmp_path / side)
+
+    def rest(side: str) -> list[str]:
+        own = ("--weigh_by", "--weights.", "--scores", "--episodes")
+        return [word for word in task.options(side, "act", 0) if not word.startswith(own)]
+
+    assert all(rest(side) == rest("bc") for side in rabc.SIDES)
+    rules = {
+        tuple(word for word in task.options(side, "act", 0) if word.startswith("--weights."))
+        for side in rabc.SIDES
+        if side.startswith("rabc")
+    }
+    assert rules == {tuple(rabc.RULE)}
