@@ -28,8 +28,7 @@ import numpy as np
 from judge.adapter import Budget, Material
 from judge.features import SCHEME, episodes_of, kinds_of, prepare
 from judge.models import ADAPTERS
-from judge.sets import Sizes
-from judge.sets import collect as collect_to_learn_rewards
+from judge.sets import DEMONSTRATORS
 from provenance import provenance
 
 from progress_datasets.episode_data import EpisodeData
@@ -40,6 +39,8 @@ from progress_rm.cli import call
 from progress_rm.metrics.resample import wilson_interval
 from progress_rm.models.base import TaskSpec
 from progress_rm.scores import Answers, EpisodeScores, ScoredTask, write_scores
+
+IMAGE_SIZE = 96
 
 MIXTURE = "[expert:1,hesitant:1,clumsy:1,failing:3,fooling:4]"
 
@@ -101,12 +102,12 @@ class Scale:
     steps: int = 2500
     batch: int = 64
     episodes: int = 100
-    rewards: Sizes = field(default_factory=Sizes)
+    rewards: int = 20
     budget: Budget = field(default_factory=Budget)
     encoder_steps: int = 1500
 
 
-QUICK = Scale(12, 20, 8, 4, Sizes(8), Budget(640, 1, 0.0), 30)
+QUICK = Scale(12, 20, 8, 4, 8, Budget(640, 1, 0.0), 30)
 """Does it run? The numbers mean nothing."""
 
 
@@ -119,17 +120,10 @@ class Task:
 
     def demonstrations(self) -> EpisodeDataset:
         """What policies learn from, with pictures for the reward models."""
-        root = self.folder / "demonstrations" / self.name
-        if not root.exists():
-            count = self.scale.demonstrations
-            call(
-                "collect",
-                [
-                    *(f"--env={self.name}", f"--output_dir={root}", f"--episodes={count}", "--seed=10000000"),
-                    *(f"--qualities={MIXTURE}", "--environment_state=true"),
-                ],
-            )
-        return EpisodeDataset(root)
+        count = self.scale.demonstrations
+        return self._collect(
+            "demonstrations", count, 10_000_000, f"--qualities={MIXTURE}", "--environment_state=true"
+        )
 
     def states(self) -> Path:
         """The same without the pictures, which no policy here looks at."""
@@ -156,8 +150,21 @@ class Task:
         return path
 
     def rewards(self) -> EpisodeDataset:
-        """Annotated demonstrations that reward models learn from."""
-        return collect_to_learn_rewards(self.folder / "rewards", self.name, "train", self.scale.rewards)
+        """Annotated demonstrations that reward models learn from; nobody shows them what fooling looks like."""
+        return self._collect("rewards", self.scale.rewards, 0, f"--qualities=[{','.join(DEMONSTRATORS)}]")
+
+    def _collect(self, kind: str, count: int, seed: int, *options: str) -> EpisodeDataset:
+        # The folder's last name is how reward models tell tasks apart.
+        root = self.folder / kind / self.name
+        if not root.exists():
+            call(
+                "collect",
+                [
+                    *(f"--env={self.name}", f"--output_dir={root}", f"--episodes={count}", f"--seed={seed}"),
+                    *(f"--image_size={IMAGE_SIZE}", *options),
+                ],
+            )
+        return EpisodeDataset(root)
 
     def spec(self) -> TaskSpec:
         """What their annotations say of the task."""
@@ -173,7 +180,7 @@ class Task:
                 self.scale.encoder_steps,
                 self.folder / "encoder",
                 self.folder / "features",
-                self.scale.rewards.image_size,
+                IMAGE_SIZE,
             )
         return self._material
 

@@ -165,4 +165,4 @@ def check_chunk(policy: PreTrainedConfig, count: int | None) -> None:
 
 def chunk_length(policy: PreTrainedConfig) -> int:
     """Δ: how many actions, from the present one on, the policy predicts at once; 1 for policies without chunks."""
-    return max(policy.action_delta_indices or [0]) + 1
+    return int(max(policy.action_delta_indices or [0])) + 1

@@ -58,7 +58,8 @@ def resample(cumulative: NDArray[np.float64], offset: float) -> NDArray[np.int64
         offset: in [0, 1), the only randomness; over it, item i comes wᵢ times on average.
     """
     points = (np.arange(len(cumulative)) + offset) * (cumulative[-1] / len(cumulative))
-    return np.minimum(np.searchsorted(cumulative, points, side="right"), len(cumulative) - 1)
+    places = np.searchsorted(cumulative, points, side="right")
+    return np.asarray(np.minimum(places, len(cumulative) - 1), dtype=np.int64)
 
 
 def has_sample_losses(policy: object) -> bool:
