@@ -107,7 +107,8 @@ def run(config: Config) -> dict[str, Any]:
         check_inputs(config.policy.input_features or _observations(dataset), config.env)
     chosen = _episodes(config, dataset)
     weights = _weights(config, dataset)
-    main = PartialState().is_main_process
+    # Made here first, so it must know what LeRobot would tell it: whether to keep off the GPU.
+    main = PartialState(cpu=config.policy.device == "cpu").is_main_process
     output = claim_output(config, Path(config.output_dir))
     summary: dict[str, Any] = {}
     if weights is not None and main:
