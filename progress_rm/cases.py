@@ -162,8 +162,7 @@ def _episode_cases(
         true_progress = _true_progress(item, episode)
     else:
         assert labels is not None  # choose_reference has made sure
-        # The labels of remaining_time run from −1 to 0.
-        true_progress = labels.progress + (1 if item.scores.label_scheme == "remaining_time" else 0)
+        true_progress = labels.progress
     true_stage = np.full(length, -1) if labels is None else labels.stage
     outcome = Outcome(str(info["outcome"])) if "outcome" in info else outcome_of(float(true_progress[-1]))
 
@@ -220,7 +219,7 @@ def _true_progress(item: ScoredDataset, episode: int) -> NDArray[np.floating]:
 
 def _labels(item: ScoredDataset, episode: int, task: ScoredTask) -> EpisodeLabels:
     """The labels that the model would have been taught, but that visual change is not looked at."""
-    from progress_rm.labels import active_frames, label_episode
+    from progress_rm.labels import active_frames, as_progress, label_episode
 
     dataset, length = item.dataset, item.dataset.length(episode)
     segments: list[StageSegment] = dataset.segments(episode)
@@ -231,7 +230,7 @@ def _labels(item: ScoredDataset, episode: int, task: ScoredTask) -> EpisodeLabel
         if dataset.has_column(state)
         else None
     )
-    return label_episode(
+    labels = label_episode(
         segments,
         length,
         task.stages,
@@ -241,3 +240,4 @@ def _labels(item: ScoredDataset, episode: int, task: ScoredTask) -> EpisodeLabel
         change=np.ones(length),
         outcome=None if outcome is None else Outcome(str(outcome)),
     )
+    return as_progress(labels, item.scores.label_scheme)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from progress_datasets.errors import UserError
 from progress_datasets.segments import Outcome, StageSegment
-from progress_rm.labels import EpisodeLabels, active_frames, label_episode, stage_priors
+from progress_rm.labels import EpisodeLabels, active_frames, as_progress, label_episode, stage_priors
 
 if TYPE_CHECKING:
     from progress_datasets.episodes import EpisodeDataset
@@ -227,7 +227,7 @@ def _label(
 ) -> EpisodeLabels:
     change = visual_change(views) if views else None
     outcome = dataset.info(episode).get("outcome")
-    return label_episode(
+    labels = label_episode(
         dataset.segments(episode),
         dataset.length(episode),
         spec.stages,
@@ -237,6 +237,7 @@ def _label(
         change=None if change is None else change.astype(np.float64),
         outcome=None if outcome is None else Outcome(str(outcome)),
     )
+    return as_progress(labels, scheme)
 
 
 def _activity(episodes: Sequence[tuple[EpisodeDataset, int]]) -> list[NDArray[np.float64]] | None:

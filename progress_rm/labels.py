@@ -7,7 +7,7 @@ name: a stage that comes again is the same stage done again, so going back to an
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 import numpy as np
@@ -215,6 +215,13 @@ def label_episode(
     return EpisodeLabels(SCHEMES[scheme](episode, stage, within), stage, within, done)
 
 
+def as_progress(labels: EpisodeLabels, scheme: str) -> EpisodeLabels:
+    """The same labels with progress in [0, 1], as everything downstream reads it: `remaining_time` plus one."""
+    if scheme != "remaining_time":
+        return labels
+    return replace(labels, progress=np.asarray(labels.progress + 1, dtype=np.float32))
+
+
 def progress_labels(
     scheme: str,
     segments: Sequence[StageSegment],
@@ -256,8 +263,24 @@ def _staged(episode: _Episode, stage: NDArray[np.int64], within: Floats) -> Floa
 
 
 def _remaining_time(episode: _Episode, stage: NDArray[np.int64], within: Floats) -> Floats:
-    """−(T − t)/T (SARM2, arXiv 2606.10305), in [-1, 0]; add one to read it as progress."""
-    return _clock(episode, stage, within) - np.float32(1)
+    """−(T − t)/T (SARM2, arXiv 2606.10305), in [-1, 0], over the time that counts; `as_progress` adds one.
+
+    What counts is work that is not undone later: of each stage its last successful visit, pauses left out. A stage
+    that is never completed is given the time that its prior says, beside those that are. So T − t is the time that the
+    rest would take: it stands still in pauses and failed stages, grows when work is undone, and does not reach 0 in an
+    episode that is not finished. In an episode that does every stage once and never pauses it is the paper's.
+    """
+    spent: NDArray[np.float64] = np.zeros(len(episode.priors))
+    for segment in episode.segments:
+        if segment.outcome == Outcome.SUCCESS:
+            weight = float(episode.active[segment.start : segment.end].sum())
+            spent[episode.order[segment.name]] = max(weight, 1.0)
+    done = spent > 0
+    if done.any():
+        spent[~done] = episode.priors[~done] * (spent[done].sum() / episode.priors[done].sum())
+    else:
+        spent = episode.priors
+    return _staged(replace(episode, priors=spent / spent.sum()), stage, within) - np.float32(1)
 
 
 def _clock(episode: _Episode, stage: NDArray[np.int64], within: Floats) -> Floats:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from progress_rm.models.clock.configuration_clock import ClockConfig
 from progress_rm.models.multiview_sarm.configuration_multiview_sarm import MultiviewSarmConfig
+from progress_rm.models.sarm2.configuration_sarm2 import Sarm2Config
 
-FAMILIES = {"multiview_sarm": MultiviewSarmConfig, "clock": ClockConfig}
+FAMILIES = {"multiview_sarm": MultiviewSarmConfig, "sarm2": Sarm2Config, "clock": ClockConfig}
 """Name → options; a new family is one package and one line here."""
 
-__all__ = ["FAMILIES", "ClockConfig", "MultiviewSarmConfig"]
+__all__ = ["FAMILIES", "ClockConfig", "MultiviewSarmConfig", "Sarm2Config"]

@@ -123,6 +123,9 @@ def budget() -> Any:
         "multiview_sarm:no_stages",
         "multiview_sarm:equal_budget",
         "multiview_sarm:no_state",
+        "sarm2",
+        "sarm2:no_estimator",
+        "sarm2:multiview_sarm",
     ],
 )
 def test_a_model_trains_answers_and_is_kept(

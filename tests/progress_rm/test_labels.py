@@ -12,6 +12,7 @@ from progress_datasets.segments import Outcome, StageSegment
 from progress_rm.labels import (
     SCHEMES,
     active_frames,
+    as_progress,
     duration_priors,
     equal_priors,
     label_episode,
@@ -117,9 +118,39 @@ def test_remaining_time_and_clock() -> None:
     np.testing.assert_allclose(
         progress_labels("clock", episode, 5, ("reach",), np.ones(1)), [0, 0.25, 0.5, 0.75, 1]
     )
+    # −(T − t)/T, and 0 at the frame that completes the task.
     np.testing.assert_allclose(
-        progress_labels("remaining_time", episode, 5, ("reach",), np.ones(1)), [-1, -0.75, -0.5, -0.25, 0]
+        progress_labels("remaining_time", episode, 5, ("reach",), np.ones(1)), [-1, -0.8, -0.6, -0.4, 0]
     )
+
+
+def remaining(parts: list[StageSegment], length: int, active: np.ndarray | None = None) -> np.ndarray:
+    labels = label_episode(
+        parts, length, STAGES, np.array([0.25, 0.25, 0.5]), scheme="remaining_time", active=active
+    )
+    return as_progress(labels, "remaining_time").progress
+
+
+def test_remaining_time_is_the_episodes_own_and_leaves_pauses_out() -> None:
+    clean = segments(("reach", 2, DONE), ("grasp", 6, DONE), ("place", 2, DONE))
+    np.testing.assert_allclose(remaining(clean, 10), [*np.arange(9) / 10, 1], atol=1e-6)
+    active = np.ones(10)
+    active[3:8] = 0
+    np.testing.assert_allclose(
+        remaining(clean, 10, active), [0, 0.2, 0.4, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6, 1], atol=1e-6
+    )
+
+
+def test_remaining_time_of_what_is_not_finished_undone_or_done_again() -> None:
+    # The place stage is worth as much as reach and grasp together, and is never completed.
+    unfinished = segments(("reach", 3, DONE), ("grasp", 1, DONE), ("place", 4, PARTIAL))
+    np.testing.assert_allclose(remaining(unfinished, 8), np.array([0, 1, 2, 3, 4, 4, 4, 4]) / 8, atol=1e-6)
+    undone = segments(
+        ("reach", 4, DONE), ("grasp", 1, FAILED), ("reach", 2, DONE), ("grasp", 1, DONE), ("place", 1, DONE)
+    )
+    # The first reach took four frames, the one that stands two: they share its half of the work.
+    np.testing.assert_allclose(remaining(undone, 9), np.array([0, 0.5, 1, 1.5, 2, 0, 1, 2, 4]) / 4, atol=1e-6)
+    np.testing.assert_allclose(remaining(segments(("reach", 3, FAILED)), 3), 0, atol=1e-6)
 
 
 def test_unknown_scheme_and_stage() -> None:
@@ -162,6 +193,10 @@ def test_labels_stay_in_range(episode: tuple[list[StageSegment], int], scheme: s
     assert (labels.progress <= high).all()
     known = ~np.isnan(labels.within)
     assert ((labels.within[known] >= 0) & (labels.within[known] <= 1)).all()
+    progress = as_progress(labels, scheme).progress
+    assert ((progress >= 0) & (progress <= 1)).all()
+    if scheme not in ("clock",):
+        assert (progress[-1] == 1) == labels.done[-1]
 
 
 @given(

@@ -11,11 +11,14 @@ from judge.models.lerobot_classifier import LerobotClassifier
 from judge.models.lerobot_sarm import LerobotSarm, LerobotSarmCausal
 from judge.models.multiview_sarm import VARIANTS, MultiviewSarm
 from judge.models.rewind import Rewind
+from judge.models.sarm2 import VARIANTS as SARM2_VARIANTS
+from judge.models.sarm2 import Multitask, Sarm2
 
 OURS = "multiview_sarm"
 
 ADAPTERS: dict[str, Callable[[], Adapter]] = {
     OURS: MultiviewSarm,
+    "sarm2": Sarm2,
     "lerobot_sarm": LerobotSarm,
     "lerobot_sarm_causal": LerobotSarmCausal,
     "reward_classifier": LerobotClassifier,
@@ -27,6 +30,8 @@ ADAPTERS: dict[str, Callable[[], Adapter]] = {
 """Name → maker, in the order of tables."""
 
 ABLATION: dict[str, Callable[[], Adapter]] = {
-    f"{OURS}:{name}": (lambda name=name: MultiviewSarm(name)) for name in VARIANTS
+    **{f"{OURS}:{name}": (lambda name=name: MultiviewSarm(name)) for name in VARIANTS},
+    **{f"sarm2:{name}": (lambda name=name: Sarm2(name)) for name in SARM2_VARIANTS},
+    Multitask.name: Multitask,
 }
 """Ours with one thing left out or changed, by name."""

@@ -1,0 +1,100 @@
+"""`sarm2`: one model for many tasks, by action primitives they share (after SARM2, arXiv 2606.10305)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from progress_datasets.errors import UserError
+from progress_rm.data import TrainingData
+from progress_rm.encoders.text import DIM as INSTRUCTION_DIM
+from progress_rm.models.multiview_sarm.modeling_multiview_sarm import MultiviewSarmRewardModel
+from progress_rm.models.sarm2.configuration_sarm2 import Sarm2Config
+from progress_rm.models.sarm2.losses import losses
+from progress_rm.models.sarm2.network import Sarm2Network
+from progress_rm.models.sarm2.primitives import primitives_of
+
+
+class Sarm2RewardModel(MultiviewSarmRewardModel):
+    """A primitive estimator and a value head of gated experts, over the windows of `multiview_sarm`.
+
+    The value is −(T − t)/T, the remaining time; one plus it is progress, and the intervals of progress that a task's
+    stages take, together with their primitives, make it evidence for the stage filter. Filter, calibration, streams and
+    exemplars are inherited.
+
+    Args:
+        config: options; `tasks` must be filled unless `dataset_meta` is given.
+        dataset_stats: unused; statistics are taken from the training episodes.
+        dataset_meta: given by `lerobot-train`; tasks and labels are then read from that dataset.
+
+    Raises:
+        UserError: there are no tasks, a stage's name says no primitive, or the options contradict the dataset.
+    """
+
+    config_class = Sarm2Config
+    name = "sarm2"
+
+    def __init__(self, config: Sarm2Config, dataset_stats: Any = None, dataset_meta: Any = None) -> None:
+        super().__init__(config, dataset_stats, dataset_meta)
+        if dataset_meta is not None:
+            from progress_rm.models.sarm2.lerobot_batches import Sarm2Batches
+
+            self._lerobot = Sarm2Batches(config, dataset_meta)
+        if not config.stage_primitives:
+            names = [stage for task in config.tasks for stage in task.stages]
+            config.stage_primitives = primitives_of(names, config.primitives)
+        self.network: Sarm2Network = Sarm2Network(
+            config.tasks,
+            config.stage_primitives,
+            value_bins=config.value_bins,
+            use_estimator=config.use_estimator,
+            multi_gate=config.multi_gate,
+            estimator_layers=config.estimator_layers,
+            experts=config.experts,
+            expert_width=config.expert_width,
+            top_k=config.top_k,
+            feature_dim=int(self._encoder.dim),
+            num_views=len(config.views),
+            state_dim=config.state_dim if config.use_state else 0,
+            instruction_dim=INSTRUCTION_DIM,
+            slots=config.window + 1,
+            hidden=config.hidden,
+            layers=config.layers,
+            heads=config.heads,
+            bins=config.bins,
+            dropout=config.dropout,
+        )
+        self._valued: tuple[TrainingData, TrainingData] | None = None
+
+    def sample(self, data: TrainingData, rng: np.random.Generator, size: int) -> dict[str, Any]:
+        """As `multiview_sarm`'s, but that "within" is how much of the task is done."""
+        return super().sample(self._with_values(data), rng, size)
+
+    def sample_frames(
+        self, data: TrainingData, frames: Any, rng: np.random.Generator, size: int
+    ) -> dict[str, Any]:
+        """As `multiview_sarm`'s, but that "within" is how much of the task is done."""
+        return super().sample_frames(self._with_values(data), frames, rng, size)
+
+    def _with_values(self, data: TrainingData) -> TrainingData:
+        """The same episodes, the progress of the task in the place of the position in the stage."""
+        if self._valued is None or self._valued[0] is not data:
+            episodes = []
+            for episode in data.episodes:
+                assert episode.labels is not None
+                labels = replace(episode.labels, within=episode.labels.progress)
+                episodes.append(replace(episode, labels=labels))
+            self._valued = (data, TrainingData(episodes, data.tasks))
+        return self._valued[1]
+
+    def forward(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+        """Loss of a batch from `sample`, or from LeRobot's data loader; see `losses`."""
+        if "stage" not in batch:
+            if self._lerobot is None:
+                raise UserError("this model was not made for a dataset; lerobot-train gives it one")
+            batch = self._lerobot.convert(batch)
+        batch = {k: v.to(self.feature_mean.device) if isinstance(v, Tensor) else v for k, v in batch.items()}
+        return losses(self._evidence(batch), batch, self.network.allowed, self.config)  # type: ignore[arg-type]

@@ -1,0 +1,209 @@
+"""`sarm2`: one model of two tasks, causal to the bit, the same live as offline, from remaining time to progress."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import progress_rm
+from progress_datasets.episodes import EpisodeDataset
+from progress_rm.cli import call
+from progress_rm.data import EpisodeFeatures, FeatureCache, TrainingData, load_episodes
+from progress_rm.models.base import ProgressTrack, TaskSpec
+from progress_rm.models.sarm2.losses import primitive_targets
+from progress_rm.models.sarm2.modeling_sarm2 import Sarm2RewardModel
+from progress_rm.models.sarm2.network import allowed_of, shares_of
+from progress_rm.models.sarm2.primitives import GROUPS, PRIMITIVES
+from progress_rm.scores import read_scores
+
+SMALL = ["--model.type=sarm2", "--model.expert_width=16", "--model.estimator_layers=1"]
+
+
+@pytest.fixture(scope="module")
+def trained(
+    two_tasks: list[EpisodeDataset], tiny: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Output folder of a tiny `sarm2`."""
+    output = tmp_path_factory.mktemp("sarm2") / "run"
+    roots = ",".join(str(dataset.root) for dataset in two_tasks)
+    options = [f"--dataset.root=[{roots}]", f"--output_dir={output}", f"--cache_dir={output}-cache"]
+    call("train", [*options, *SMALL, *tiny])
+    return output
+
+
+@pytest.fixture(scope="module")
+def model(trained: Path) -> Sarm2RewardModel:
+    loaded = progress_rm.load_model(trained)
+    assert isinstance(loaded, Sarm2RewardModel)
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def episodes(
+    model: Sarm2RewardModel, two_tasks: list[EpisodeDataset], tmp_path_factory: pytest.TempPathFactory
+) -> list[EpisodeFeatures]:
+    cache = FeatureCache(tmp_path_factory.mktemp("cache"), model.encoder())
+    tasks = model.config.tasks
+    return [e for d in two_tasks for e in load_episodes(d, cache, tasks=tasks, scheme="remaining_time")]
+
+
+def test_no_verb_learns_its_name(trained: Path, two_tasks: list[EpisodeDataset], tmp_path: Path) -> None:
+    cache = f"--cache_dir={trained}-cache"
+    data, scores = f"--dataset.root={two_tasks[1].root}", tmp_path / "scores.parquet"
+    call("score", [data, f"--model.path={trained}", f"--output={scores}", cache])
+    assert read_scores(scores, two_tasks[1]).label_scheme == "remaining_time"
+    output = tmp_path / "metrics.json"
+    call("evaluate", [data, f"--scores=[{scores}]", f"--output={output}"])
+    assert 0 <= json.loads(output.read_text())["overall"]["model"]["mse"] < 0.5
+    call("report", [data, f"--scores=[{scores}]", f"--output={tmp_path / 'report.html'}"])
+    assert "lift" in (tmp_path / "report.html").read_text()
+
+
+def test_a_checkpoint_says_all_it_needs(
+    trained: Path, model: Sarm2RewardModel, episodes: list[EpisodeFeatures], tmp_path: Path
+) -> None:
+    assert model.config.stage_primitives == [["push"], ["lift"]] * 2
+    model.save_pretrained(tmp_path / "copy")
+    again = progress_rm.load_model(tmp_path / "copy")
+    np.testing.assert_array_equal(again.track(episodes[0]).progress, model.track(episodes[0]).progress)
+
+
+def same(a: ProgressTrack, b: ProgressTrack, upto: int) -> bool:
+    fields = ("progress", "stage_probs", "uncertainty", "success")
+    return all(np.array_equal(getattr(a, f)[:upto], getattr(b, f)[:upto]) for f in fields)
+
+
+@pytest.mark.parametrize("use_filter", [True, False])
+def test_the_future_changes_nothing(
+    model: Sarm2RewardModel, episodes: list[EpisodeFeatures], use_filter: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    episode = episodes[1]
+    model.config.use_filter = use_filter
+    try:
+        before = model.track(episode)
+        for t in (0, 4, len(episode) - 2):
+            features = {view: f.copy() for view, f in episode.features.items()}
+            assert episode.state is not None
+            state = episode.state.copy()
+            for f in features.values():
+                f[t + 1 :] = rng.normal(size=f[t + 1 :].shape)
+            state[t + 1 :] = rng.normal(size=state[t + 1 :].shape)
+            after = model.track(replace(episode, features=features, state=state))
+            assert same(before, after, t + 1)
+            assert not same(before, after, len(episode))
+    finally:
+        model.config.use_filter = True
+
+
+def test_live_equals_offline(
+    model: Sarm2RewardModel, episodes: list[EpisodeFeatures], two_tasks: list[EpisodeDataset]
+) -> None:
+    dataset, episode = two_tasks[0], episodes[1]
+    offline = model.track(episode)
+    frames = {view: list(dataset.frames(1, view)) for view in dataset.views}
+    stream = model.stream(task=dataset.task(1))
+    for t in range(len(episode)):
+        assert episode.state is not None
+        live = stream.step({view: frames[view][t] for view in frames}, episode.state[t], t / dataset.fps)
+        assert live.progress == pytest.approx(offline.progress[t], abs=1e-4)
+        assert live.uncertainty == pytest.approx(offline.uncertainty[t], abs=1e-4)
+        assert live.success == pytest.approx(offline.success[t], abs=1e-4)
+        assert list(live.stage_probs.values()) == pytest.approx(offline.stage_probs[t], abs=1e-4)
+
+
+def test_estimates_are_in_range(model: Sarm2RewardModel, episodes: list[EpisodeFeatures]) -> None:
+    for episode in episodes:
+        track = model.track(episode)
+        for values in (track.progress, track.uncertainty, track.success):
+            assert ((values >= 0) & (values <= 1)).all()
+        np.testing.assert_allclose(track.stage_probs.sum(1), 1, atol=1e-5)
+
+
+def test_the_value_is_taught_the_remaining_time(
+    model: Sarm2RewardModel, episodes: list[EpisodeFeatures]
+) -> None:
+    data = TrainingData(episodes, model.config.tasks)
+    batch = model.sample(data, np.random.default_rng(0), 64)
+    progress = np.concatenate([e.labels.progress for e in episodes if e.labels is not None])
+    assert np.isin(batch["within"].numpy(), progress).all()
+    assert batch["within"].numpy().max() == 1
+    assert model.sample(data, np.random.default_rng(0), 64)["within"].equal(batch["within"])
+
+
+@pytest.mark.parametrize("change", [{"use_estimator": False}, {"multi_gate": False}, {"top_k": 3}])
+def test_without_a_part_it_still_learns(
+    model: Sarm2RewardModel, episodes: list[EpisodeFeatures], change: dict[str, Any]
+) -> None:
+    torch.manual_seed(0)
+    config = replace(model.config, encoder="small_cnn", **change)
+    other = Sarm2RewardModel(config)
+    data = TrainingData(episodes, config.tasks)
+    batch = other.sample(data, np.random.default_rng(0), 48)
+    optimizer = torch.optim.AdamW(other.parameters(), lr=1e-2)
+    values = []
+    for _ in range(40):
+        loss, parts = other(batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        values.append(parts["value"])
+    assert values[-1] < 0.8 * values[0]
+    assert ("primitive" in parts) == config.use_estimator
+    assert other.network.value.gates == (len(GROUPS) if not set(change) - {"top_k"} else 1)
+    assert other.track(episodes[0]).progress.shape == (len(episodes[0]),)
+
+
+def test_lerobots_batches_carry_the_remaining_time(
+    toy: EpisodeDataset, model: Sarm2RewardModel, tmp_path: Path
+) -> None:
+    from lerobot.datasets.lerobot_dataset import LeRobotDatasetMetadata
+
+    meta = LeRobotDatasetMetadata("local/toy", root=toy.root)
+    config = replace(model.config, tasks=[], stage_primitives=[], views=[])
+    fresh = Sarm2RewardModel(config, dataset_meta=meta)
+    [episode] = load_episodes(
+        toy, FeatureCache(tmp_path, None), tasks=config.tasks, scheme="remaining_time", episodes=[0]
+    )
+    rows = torch.arange(0, len(episode), 4)
+    batch = {
+        "index": rows,
+        "task": [toy.task(0)] * len(rows),
+        **{f"observation.images.{view}": torch.rand(len(rows), 3, 32, 32) for view in toy.views},
+        "observation.state": torch.zeros(len(rows), 2),
+    }
+    assert episode.labels is not None
+    assert fresh._lerobot is not None
+    given = fresh._lerobot.convert(batch)["within"].numpy()
+    np.testing.assert_allclose(given, episode.labels.progress[rows.numpy()])
+    loss, parts = fresh(batch)
+    assert torch.isfinite(loss)
+    assert parts["value"] > 0
+
+
+def test_a_stage_is_where_the_value_lies_and_what_is_done() -> None:
+    tasks = [
+        TaskSpec("a", ["reach", "grasp"], [0.25, 0.75], [1, 3], 4),
+        TaskSpec("b", ["only"], [1.0], [2], 2),
+    ]
+    shares = shares_of(tasks, bins=3, value_bins=20)
+    assert shares.shape == (3, 3, 20)
+    torch.testing.assert_close(shares[:2].sum((0, 1)), torch.ones(20))
+    torch.testing.assert_close(shares[2].sum(0), torch.ones(20))
+    torch.testing.assert_close(shares[0].sum(0), (torch.arange(20) < 5).float())
+    # Value bins 5 … 19 are the second stage, five bins to each of its three parts.
+    torch.testing.assert_close(shares[1, 1].nonzero().flatten(), torch.arange(10, 15))
+
+
+def test_targets_of_stages_with_several_primitives() -> None:
+    allowed = allowed_of([["reach", "grasp"], ["lift"]])
+    stage, done = torch.tensor([0, 1, -1, 1]), torch.tensor([False, False, False, True])
+    targets = primitive_targets(stage, done, allowed)
+    named = [[PRIMITIVES[i] for i in row.nonzero().flatten()] for row in targets]
+    assert named == [["reach", "grasp"], ["lift"], ["null"], ["null"]]
