@@ -38,6 +38,7 @@ CHAIN = [
     "score",
     "evaluate",
     "report",
+    "sarm2",
     "lerobot",
     "bc",
     "simulation",

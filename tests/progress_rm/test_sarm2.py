@@ -13,6 +13,7 @@ import torch
 
 import progress_rm
 from progress_datasets.episodes import EpisodeDataset
+from progress_datasets.errors import UserError
 from progress_rm.cli import call
 from progress_rm.data import EpisodeFeatures, FeatureCache, TrainingData, load_episodes
 from progress_rm.models.base import ProgressTrack, TaskSpec
@@ -126,6 +127,20 @@ def test_estimates_are_in_range(model: Sarm2RewardModel, episodes: list[EpisodeF
         np.testing.assert_allclose(track.stage_probs.sum(1), 1, atol=1e-5)
 
 
+def test_primitives_and_experts_are_told(model: Sarm2RewardModel, episodes: list[EpisodeFeatures]) -> None:
+    told, asked = model.primitives(episodes[0])
+    assert told.shape == (len(episodes[0]), len(PRIMITIVES))
+    assert asked.shape == (len(episodes[0]), model.config.experts)
+    np.testing.assert_allclose(told.sum(1), 1, atol=1e-5)
+    np.testing.assert_allclose(asked.sum(1), 1, atol=1e-5)
+    # Nothing of the looking remains.
+    assert not model.network.value._forward_hooks
+    cut = replace(episodes[0], features={view: f.copy() for view, f in episodes[0].features.items()})
+    for f in cut.features.values():
+        f[5:] = 0
+    np.testing.assert_array_equal(model.primitives(cut)[0][:5], told[:5])
+
+
 def test_the_value_is_taught_the_remaining_time(
     model: Sarm2RewardModel, episodes: list[EpisodeFeatures]
 ) -> None:
@@ -199,6 +214,19 @@ def test_a_stage_is_where_the_value_lies_and_what_is_done() -> None:
     torch.testing.assert_close(shares[0].sum(0), (torch.arange(20) < 5).float())
     # Value bins 5 … 19 are the second stage, five bins to each of its three parts.
     torch.testing.assert_close(shares[1, 1].nonzero().flatten(), torch.arange(10, 15))
+
+
+def test_a_stage_that_says_nothing_stops_the_training(model: Sarm2RewardModel, tmp_path: Path) -> None:
+    task = TaskSpec("do it", ["reach", "subtask7"], [0.5, 0.5], [1, 1], 2)
+    with pytest.raises(UserError, match=r"'subtask7'.*--model.primitives=TABLE.yaml"):
+        Sarm2RewardModel(replace(model.config, tasks=[task], stage_primitives=[]))
+    table = tmp_path / "table.yaml"
+    table.write_text("subtask7: [push, release]")
+    config = replace(model.config, tasks=[task], stage_primitives=[], primitives=str(table))
+    assert Sarm2RewardModel(config).config.stage_primitives == [["reach"], ["push", "release"]]
+    # What a checkpoint carries needs the table no more.
+    table.unlink()
+    assert Sarm2RewardModel(config).network.allowed[1, PRIMITIVES.index("release")] == 1
 
 
 def test_targets_of_stages_with_several_primitives() -> None:

@@ -6,11 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from progress_datasets.errors import UserError
-from progress_rm.data import TrainingData
+from progress_rm.data import EpisodeFeatures, TrainingData
 from progress_rm.encoders.text import DIM as INSTRUCTION_DIM
+from progress_rm.models.base import find_task
 from progress_rm.models.multiview_sarm.modeling_multiview_sarm import MultiviewSarmRewardModel
 from progress_rm.models.sarm2.configuration_sarm2 import Sarm2Config
 from progress_rm.models.sarm2.losses import losses
@@ -43,8 +46,8 @@ class Sarm2RewardModel(MultiviewSarmRewardModel):
             from progress_rm.models.sarm2.lerobot_batches import Sarm2Batches
 
             self._lerobot = Sarm2Batches(config, dataset_meta)
-        if not config.stage_primitives:
-            names = [stage for task in config.tasks for stage in task.stages]
+        names = [stage for task in config.tasks for stage in task.stages]
+        if len(config.stage_primitives) != len(names):
             config.stage_primitives = primitives_of(names, config.primitives)
         self.network: Sarm2Network = Sarm2Network(
             config.tasks,
@@ -89,6 +92,32 @@ class Sarm2RewardModel(MultiviewSarmRewardModel):
                 episodes.append(replace(episode, labels=labels))
             self._valued = (data, TrainingData(episodes, data.tasks))
         return self._valued[1]
+
+    def primitives(self, episode: EpisodeFeatures) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What is going on at every frame of an episode, and who is asked about it; causal as `track` is.
+
+        Returns:
+            Probabilities [T, P] of `PRIMITIVES` (P = 0 where there is no estimator), and weights [T, E] of the experts.
+        """
+        told: list[Tensor] = []
+        weights: list[Tensor] = []
+        hooks = [
+            self.network.value.register_forward_hook(lambda _, __, mixture: weights.append(mixture.weights))
+        ]
+        if self.network.use_estimator:
+            hooks.append(
+                self.network.primitive.register_forward_hook(
+                    lambda _, __, logits: told.append(logits.softmax(-1))
+                )
+            )
+        try:
+            self.evidence(episode, find_task(self.config.tasks, episode.task))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        asked = torch.cat(weights).float().cpu().numpy()
+        found = torch.cat(told).float().cpu().numpy() if told else np.zeros((len(asked), 0), np.float32)
+        return found, asked
 
     def forward(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
         """Loss of a batch from `sample`, or from LeRobot's data loader; see `losses`."""
