@@ -229,6 +229,14 @@ def test_a_stage_that_says_nothing_stops_the_training(model: Sarm2RewardModel, t
     assert Sarm2RewardModel(config).network.allowed[1, PRIMITIVES.index("release")] == 1
 
 
+def test_wordings_of_a_task_share_its_stages(model: Sarm2RewardModel) -> None:
+    press = TaskSpec("press red, then blue", ["first press", "second press"], [0.5, 0.5], [1, 1], 2)
+    tasks = [press, model.config.tasks[0], replace(press, instruction="press blue, then red")]
+    other = Sarm2RewardModel(replace(model.config, tasks=tasks, stage_primitives=[]))
+    assert other.config.stage_primitives == [["reach", "press"], ["reach", "press"], ["push"], ["lift"]]
+    assert other.network.shares.shape[0] == other.stages_of_task.shape[1] == 4
+
+
 def test_targets_of_stages_with_several_primitives() -> None:
     allowed = allowed_of([["reach", "grasp"], ["lift"]])
     stage, done = torch.tensor([0, 1, -1, 1]), torch.tensor([False, False, False, True])

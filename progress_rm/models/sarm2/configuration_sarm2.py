@@ -22,7 +22,7 @@ class Sarm2Config(MultiviewSarmConfig):
     primitives: str = ""
     """YAML or JSON file that says which action primitives a stage consists of, beside the rules that are built in."""
     stage_primitives: list[list[str]] = field(default_factory=list)
-    """Primitives of every stage of all tasks; filled by training."""
+    """Primitives of every stage of all tasks, wordings of one task once; filled by training."""
     value_bins: int = 50
     """The value head is a distribution over so many parts of the task."""
     use_estimator: bool = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from progress_datasets.errors import UserError
 from progress_rm.data import EpisodeFeatures, TrainingData
 from progress_rm.encoders.text import DIM as INSTRUCTION_DIM
-from progress_rm.models.base import find_task
+from progress_rm.models.base import TaskSpec, find_task, same_task
 from progress_rm.models.multiview_sarm.modeling_multiview_sarm import MultiviewSarmRewardModel
 from progress_rm.models.sarm2.configuration_sarm2 import Sarm2Config
 from progress_rm.models.sarm2.losses import losses
@@ -46,11 +47,12 @@ class Sarm2RewardModel(MultiviewSarmRewardModel):
             from progress_rm.models.sarm2.lerobot_batches import Sarm2Batches
 
             self._lerobot = Sarm2Batches(config, dataset_meta)
-        names = [stage for task in config.tasks for stage in task.stages]
+        tasks = _without_wordings(config.tasks)
+        names = [stage for task in tasks for stage in task.stages]
         if len(config.stage_primitives) != len(names):
             config.stage_primitives = primitives_of(names, config.primitives)
         self.network: Sarm2Network = Sarm2Network(
-            config.tasks,
+            tasks,
             config.stage_primitives,
             value_bins=config.value_bins,
             use_estimator=config.use_estimator,
@@ -127,3 +129,8 @@ class Sarm2RewardModel(MultiviewSarmRewardModel):
             batch = self._lerobot.convert(batch)
         batch = {k: v.to(self.feature_mean.device) if isinstance(v, Tensor) else v for k, v in batch.items()}
         return losses(self._evidence(batch), batch, self.network.allowed, self.config)  # type: ignore[arg-type]
+
+
+def _without_wordings(tasks: Sequence[TaskSpec]) -> list[TaskSpec]:
+    """One of all wordings of each task, in the order of `stage_offsets`: they share their stages."""
+    return [task for i, task in enumerate(tasks) if not any(same_task(task, other) for other in tasks[:i])]
