@@ -44,6 +44,7 @@ CHAIN = [
     "simulation",
     "quickstart",
     "concepts",
+    "shaping",
     "index",
     "README",
 ]
