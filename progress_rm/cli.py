@@ -36,6 +36,7 @@ VERBS: dict[str, Verb] = {
     "score": Verb("progress_rm.score", "write progress for every frame of a dataset"),
     "bc": Verb("progress_policies.bc", "clone behaviour weighted by progress, with any LeRobot policy"),
     "evaluate": Verb("progress_rm.evaluate", "measure a reward model on held-out episodes, beside a clock"),
+    "rl": Verb("progress_policies.rl", "let a policy learn online, its reward shaped by progress"),
     "report": Verb("progress_rm.report", "write one HTML page on how a reward model does"),
 }
 

@@ -45,6 +45,7 @@ CHAIN = [
     "quickstart",
     "concepts",
     "shaping",
+    "rl",
     "index",
     "README",
 ]

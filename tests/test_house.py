@@ -94,7 +94,13 @@ def imported_packages() -> set[str]:
     return found - set(sys.stdlib_module_names)
 
 
-DISTRIBUTIONS = {"cv2": "opencv-python-headless", "yaml": "pyyaml", "PIL": "pillow"}
+DISTRIBUTIONS = {
+    "cv2": "opencv-python-headless",
+    "yaml": "pyyaml",
+    "PIL": "pillow",
+    "stable_baselines3": "stable-baselines3",
+    "sb3_contrib": "sb3-contrib",
+}
 
 
 def declared(requirements: list[str]) -> set[str]:

@@ -61,7 +61,7 @@ class LearnedProgress:
         frames: from an observation to RGB uint8 [H, W, 3] by view name.
         fps: observations a second.
         state: from an observation to the state the model was trained with, or None to give it none.
-        task: the instruction; not needed where the model knows one task.
+        task: tells the episode's instruction; not needed where the model knows one task.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class LearnedProgress:
         frames: Callable[[Any], Mapping[str, NDArray[np.uint8]]],
         fps: float,
         state: Callable[[Any], NDArray[np.float32]] | None = None,
-        task: str | None = None,
+        task: Callable[[], str] | None = None,
     ) -> None:
         self.model, self.frames, self.state, self.fps, self.task = model, frames, state, fps, task
         self._stream: ProgressStream | None = None
@@ -78,7 +78,8 @@ class LearnedProgress:
 
     def reset(self, observation: Any, info: Mapping[str, Any]) -> Progress:
         """See `ProgressSource`."""
-        self._stream, self._tick = self.model.stream(self.task), 0
+        task = None if self.task is None else self.task()
+        self._stream, self._tick = self.model.stream(task), 0
         return self.step(observation, info)
 
     def step(self, observation: Any, info: Mapping[str, Any]) -> Progress:

@@ -60,6 +60,5 @@ def test_the_page_shows_what_was_measured() -> None:
     result = json.loads((ROOT / "benchmarks/results/shaping_theory.json").read_text())
     page = (ROOT / "docs/shaping.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| (.+?) \| ([\d.]+) % \|$", page, re.MULTILINE))
-    assert {name: float(share) for name, share in rows.items()} == {
-        name: round(100 * share, 1) for name, share in result["optimum_changed"].items()
-    }
+    measured = {name: 100 * share for name, share in result["optimum_changed"].items()}
+    assert {name: float(share) for name, share in rows.items()} == pytest.approx(measured, abs=0.051)

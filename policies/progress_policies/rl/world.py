@@ -1,0 +1,211 @@
+"""The environment as the policy meets it: decisions, flat observations, progress once a tick."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from progress_datasets.errors import UserError
+from progress_envs.env import ProgressEnv
+from progress_envs.names import env_id
+from progress_rm.shaping import (
+    LearnedProgress,
+    Progress,
+    ProgressSource,
+    RandomProgress,
+    ShapedReward,
+    TrueProgress,
+)
+
+if TYPE_CHECKING:
+    from progress_policies.rl import Config
+    from progress_rm.models.base import ProgressRewardModel
+
+METRES = 10.0
+"""Lengths are seen in tenths of a metre, so that all numbers are about as large."""
+
+
+class StateNumbers:
+    """What a state policy sees: where things are relative to the hand and to each other, float32 [D]."""
+
+    def __init__(self, env: ProgressEnv) -> None:
+        self.env = env
+        self.things, self.bins = len(env.world.things), len(env.world.bins)
+
+    def __call__(self, observation: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+        state = observation["environment_state"].astype(np.float64)
+        tool = state[:3]
+        poses = state[3 : 3 + 7 * self.things].reshape(self.things, 7)
+        bins = state[3 + 7 * self.things :][: 2 * self.bins].reshape(self.bins, 2)
+        details = state[3 + 7 * self.things + 2 * self.bins :]
+        command = self.env.command
+        parts = [
+            observation["agent_pos"] / 100,
+            METRES * tool,
+            METRES * (command.position - tool),
+            [command.gripper / 100, command.pitch / 100],
+            details,
+        ]
+        for pose in poses:
+            place, (w, x, y, z) = pose[:3], pose[3:]
+            yaw = math.atan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z)) - math.radians(command.yaw)
+            # Most things look the same after a quarter turn.
+            parts += [METRES * (place - tool), METRES * place[2:], [math.cos(4 * yaw), math.sin(4 * yaw)]]
+            parts += [[1 - 2 * (x * x + y * y)]]
+            parts += [METRES * (there - place[:2]) for there in bins]
+        parts += [METRES * (there - tool[:2]) for there in bins]
+        return np.concatenate(parts).astype(np.float32)
+
+
+class Camera:
+    """Draws a view of the env's scene, and knows how many seconds it took."""
+
+    def __init__(self, env: ProgressEnv, size: int) -> None:
+        self.env, self.size, self.seconds = env, size, 0.0
+
+    def __call__(self, view: str) -> NDArray[np.uint8]:
+        """uint8 [size, size, 3]."""
+        start = time.perf_counter()
+        picture = self.env.picture(view, self.size)
+        self.seconds += time.perf_counter() - start
+        return picture
+
+
+class PixelNumbers:
+    """What a policy sees of frozen features: joints, command, and the encoder's features of every view, float32 [D].
+
+    The features are projected at random to `width` numbers a view, which keeps their distances (Johnson and
+    Lindenstrauss) and makes a buffer of them small.
+    """
+
+    def __init__(self, camera: Camera, model: ProgressRewardModel, width: int = 64) -> None:
+        encoder = model.encoder()
+        if encoder is None:
+            raise UserError("--observation=features needs a reward model that looks at pictures")
+        self.camera, self.encoder, self.views = camera, encoder, tuple(model.config.views)
+        rng = np.random.default_rng(0)
+        self.project = rng.normal(size=(len(self.views), encoder.dim, width)) / math.sqrt(width)
+
+    def __call__(self, observation: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+        command = self.camera.env.command
+        own = [*(METRES * command.position), command.gripper / 100, command.pitch / 100, command.yaw / 100]
+        parts: list[Any] = [observation["agent_pos"] / 100, own]
+        for view, project in zip(self.views, self.project, strict=True):
+            features = self.encoder.encode(self.camera(view)[None])[0]
+            parts.append(features @ project)
+        return np.concatenate(parts).astype(np.float32)
+
+
+class Timed:
+    """A progress source that knows how many seconds it took."""
+
+    def __init__(self, source: ProgressSource) -> None:
+        self.source, self.seconds = source, 0.0
+
+    def reset(self, observation: Any, info: Mapping[str, Any]) -> Progress:
+        """See `ProgressSource`."""
+        start = time.perf_counter()
+        answer = self.source.reset(observation, info)
+        self.seconds += time.perf_counter() - start
+        return answer
+
+    def step(self, observation: Any, info: Mapping[str, Any]) -> Progress:
+        """See `ProgressSource`."""
+        start = time.perf_counter()
+        answer = self.source.step(observation, info)
+        self.seconds += time.perf_counter() - start
+        return answer
+
+
+class Decisions(gym.Wrapper[Any, Any, Any, Any]):
+    """One decision is an action held for `repeat` control steps; what is seen becomes one vector, Φ its last entry.
+
+    Rewards are summed with the discount of a control step, γ^(1/repeat), so that the shaped sum is Σ γⁱ rᵢ + γΦ′ − Φ.
+    """
+
+    def __init__(self, env: ShapedReward, numbers: Any, repeat: int, camera: Camera, source: Timed) -> None:
+        super().__init__(env)
+        self.numbers, self.repeat, self.gamma = numbers, repeat, env.shaping.gamma
+        self.camera, self.timed = camera, source
+        self.scene: ProgressEnv = env.unwrapped  # type: ignore[assignment]
+        observation, _ = env.reset(seed=0)
+        size = len(numbers(observation)) + 1
+        self.observation_space = spaces.Box(-np.inf, np.inf, (size,), np.float32)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        return self._flat(observation), info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """One decision."""
+        total, plain, before, weight = 0.0, 0.0, None, 1.0
+        for _ in range(self.repeat):
+            observation, reward, terminated, truncated, info = self.env.step(action)
+            total, plain = total + weight * float(reward), plain + weight * info["unshaped_reward"]
+            weight *= self.gamma
+            before = info["potential_before"] if before is None else before
+            if terminated or truncated:
+                break
+        info |= {"unshaped_reward": plain, "potential_before": before}
+        return self._flat(observation), total, terminated, truncated, info
+
+    def _flat(self, observation: Mapping[str, Any]) -> NDArray[np.float32]:
+        return np.concatenate([self.numbers(observation), observation["potential"]])
+
+
+def make_world(config: Config, model: ProgressRewardModel | None, truth: bool = False) -> Decisions:
+    """The env of a run; nothing renders unless the policy or the reward needs pixels.
+
+    Args:
+        config: the run's options.
+        model: the reward model, where one is needed.
+        truth: success as the env says it, for evaluation.
+    """
+    inner = gym.make(
+        env_id(config.env),
+        obs_type="state",
+        control="ee_delta",
+        render=config.render,
+        fps=config.fps,
+        split=config.split,
+        disable_env_checker=True,
+    )
+    env: Any = inner.unwrapped
+    if config.episode_seconds:
+        env.max_steps = round(config.episode_seconds * config.fps / config.repeat) * config.repeat
+    camera = Camera(env, model.config.image_size if model is not None else 0)
+    numbers: Any = StateNumbers(env)
+    if config.observation == "features":
+        assert model is not None
+        numbers = PixelNumbers(camera, model)
+    source = Timed(TrueProgress() if truth else _source(config, camera, model))
+    rule = None if truth or config.success == "env" else config.success_rule()
+    shaping = config.shaping(config.gamma ** (1 / config.repeat))
+    return Decisions(ShapedReward(inner, shaping, source, rule), numbers, config.repeat, camera, source)
+
+
+def _source(config: Config, camera: Camera, model: ProgressRewardModel | None) -> ProgressSource:
+    env = camera.env
+    if config.progress == "true":
+        return TrueProgress()
+    if config.progress == "random":
+        return RandomProgress(StateNumbers(env), config.seed)
+    assert model is not None
+    uses_state = bool(getattr(model.config, "state_dim", 0))
+    return LearnedProgress(
+        model,
+        frames=lambda _: {view: camera(view) for view in model.config.views},
+        fps=config.fps,
+        state=(lambda o: o["agent_pos"]) if uses_state else None,
+        task=lambda: env.task_description,
+    )

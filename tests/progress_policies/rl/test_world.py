@@ -1,0 +1,143 @@
+"""The env as the policy meets it: chunks pay as their steps, demonstrations succeed, a buffer is relabelled exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from progress_envs.names import task_names
+from progress_policies.rl.base import NoBase
+from progress_policies.rl.episodes import demonstrate, play, relabel
+from progress_policies.rl.replay import Replay
+from progress_policies.rl.world import Camera, Decisions, PixelNumbers, make_world
+from progress_rm.shaping import Progress, Shaping
+
+
+def no_base(world: Decisions) -> NoBase:
+    shape = world.observation_space.shape
+    assert shape is not None
+    return NoBase(shape[0] - 1, 6)
+
+
+def random_choice(seed: int) -> Any:
+    rng = np.random.default_rng(seed)
+    return lambda seen, leaning: rng.uniform(-1, 1, 6).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", task_names())
+def test_every_task_is_seen_as_finite_numbers(name: str, make_config: Any) -> None:
+    world = make_world(make_config(env=name), None)
+    seen, info = world.reset(seed=1)
+    assert seen in world.observation_space
+    assert np.isfinite(seen).all()
+    assert seen[-1] == np.float32(info["potential"])
+    assert np.abs(seen).max() < 20
+
+
+def test_numbers_are_relative(make_config: Any) -> None:
+    """What matters does not change when everything is turned about the base: here, the thing from the hand."""
+    world = make_world(make_config(env="PickPlace"), None)
+    seen, _ = world.reset(seed=1)
+    thing = next(iter(world.scene.world.things))
+    away = world.scene.world.position(thing) - world.scene.world.tool()
+    start = 6 + 3 + 3 + 2
+    assert seen[start : start + 3] == pytest.approx(10 * away, abs=1e-4)
+
+
+@pytest.mark.parametrize("reward", ["policy_invariant", "sparse"])
+def test_a_decision_pays_as_its_control_steps(make_config: Any, reward: str) -> None:
+    config = make_config(reward=reward, repeat=3, gamma=0.9)
+    world = make_world(config, None)
+    _, info = world.reset(seed=0)
+    phi = [info["potential"]]
+    for _ in range(5):
+        _, paid, terminated, _, info = world.step(world.action_space.sample())
+        assert info["potential_before"] == phi[-1]
+        phi.append(info["potential"])
+        wanted = config.shaping().reward(info["unshaped_reward"], phi[-2], phi[-1], terminated)
+        assert paid == pytest.approx(float(wanted), abs=1e-9)
+
+
+def test_demonstrations_succeed_and_are_those_of_collect(make_config: Any) -> None:
+    config = make_config(env="PickPlace", demonstrations=2, episode_seconds=0.0)
+    world = make_world(config, None)
+    episodes = demonstrate(world, config, no_base(world))
+    for episode in episodes:
+        assert episode.success
+        assert episode.columns["good"].all()
+        assert not episode.columns["online"].any()
+        assert episode.columns["after"][-1] == 1
+        assert 10 < len(episode) < 60
+    assert [e.columns["rollout"][0] for e in episodes] == [-1, -2]
+    assert not np.array_equal(episodes[0].columns["seen"][0], episodes[1].columns["seen"][0])
+
+
+def test_an_expert_takes_over_when_nothing_happens(make_config: Any) -> None:
+    world = make_world(make_config(episode_seconds=25.0), None)
+    still = lambda seen, leaning: np.zeros(6, np.float32)  # noqa: E731
+    episode = play(world, no_base(world), still, seed=0, rollout=3, intervene_after=1.0)
+    assert episode.interventions == 1
+    assert episode.success
+    assert episode.columns["online"].all()
+    alone = play(world, no_base(world), still, seed=0, rollout=4)
+    assert not alone.success
+    assert not alone.columns["good"].any()
+
+
+class Halved:
+    """Another model: half of the true progress."""
+
+    def reset(self, observation: Any, info: Mapping[str, Any]) -> Progress:
+        return self.step(observation, info)
+
+    def step(self, observation: Any, info: Mapping[str, Any]) -> Progress:
+        return Progress(info["progress"] / 2, 0.1)
+
+
+def test_a_new_model_relabels_the_whole_buffer_at_both_ends(make_config: Any) -> None:
+    world = make_world(make_config(), None)
+    replay = Replay(len(world.reset(seed=0)[0]) - 1, 6)
+    for rollout in range(3):
+        replay.add(play(world, no_base(world), random_choice(rollout), 50 + rollout, rollout).columns)
+    old = {name: replay.columns[name].copy() for name in ("before", "after")}
+    world.timed.source = Halved()
+    relabel(world, replay, {rollout: 50 + rollout for rollout in range(3)})
+    for name, values in old.items():
+        assert replay.columns[name] == pytest.approx(values / 2, abs=1e-6)
+        assert replay.columns[f"{name}_sd"] == pytest.approx(0.1)
+    rows = np.arange(len(replay))
+    phi, then = replay.potentials(Shaping(0.9, caution=1.0), rows)
+    assert phi == pytest.approx(np.clip(old["before"] / 2 - 0.1, 0, 1), abs=1e-6)
+    inner = ~replay.columns["last"][:-1]
+    assert then[:-1][inner] == pytest.approx(phi[1:][inner])
+
+
+class Eye:
+    """A reward model whose encoder sees mean colours."""
+
+    class config:
+        views = ("front", "wrist")
+        image_size = 32
+
+    def encoder(self) -> Any:
+        class Encoder:
+            dim = 3
+
+            def encode(self, frames: Any) -> Any:
+                return frames.mean((1, 2)) / 255
+
+        return Encoder()
+
+
+def test_features_of_pixels(make_config: Any) -> None:
+    world = make_world(make_config(render="raycast"), None)
+    numbers = PixelNumbers(Camera(world.scene, 32), Eye(), width=8)  # type: ignore[arg-type]
+    observation, _ = world.env.reset(seed=0)
+    first = numbers(observation)
+    assert first.shape == (6 + 6 + 2 * 8,)
+    assert numbers.camera.seconds > 0
+    other, _ = world.env.reset(seed=1)
+    assert not np.allclose(first[12:], numbers(other)[12:])
