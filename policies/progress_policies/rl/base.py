@@ -29,6 +29,7 @@ class BasePolicy(nn.Module):
 
     def __init__(self, inputs: int, actions: int) -> None:
         super().__init__()
+        self.actions = actions
         self.register_buffer("centre", torch.zeros(inputs))
         self.register_buffer("spread", torch.ones(inputs))
         self.nets = nn.ModuleList(
@@ -57,7 +58,7 @@ class NoBase(BasePolicy):
 
     def forward(self, seen: Tensor) -> Tensor:
         """Zeros [B, A]."""
-        return torch.zeros(len(seen), self.nets[0][-1].out_features)
+        return torch.zeros(len(seen), self.actions)
 
 
 def clone(seen: NDArray[np.float32], actions: NDArray[np.float32], seed: int) -> BasePolicy:

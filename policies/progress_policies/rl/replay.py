@@ -77,7 +77,9 @@ class Replay:
         parts = [rng.choice(pool, count) for pool, count in ((good, half), (lived, size - half)) if count > 0]
         start = np.concatenate(parts)
         over = np.zeros(size, bool)
-        total, weight, end = np.zeros(size), np.ones(size), start
+        total: NDArray[Any] = np.zeros(size)
+        weight: NDArray[Any] = np.ones(size)
+        end: NDArray[Any] = start
         for k in range(n_step):
             at = np.where(over, end, start + k)
             phi, then = self.potentials(shaping, at)

@@ -74,7 +74,7 @@ class Training:
         config = self.config
         if not self.replay and config.demonstrations:
             self.begin()
-        writer = SummaryWriter(str(self.output / "logs"), purge_step=self.done)  # type: ignore[no-untyped-call]
+        writer = SummaryWriter(str(self.output / "logs"), purge_step=self.done)
         if not self.evaluations:
             self.evaluate(writer)
         with tqdm(total=config.rollouts, initial=self.done, desc=f"rl {config.env}", unit="rollout") as bar:
@@ -83,7 +83,7 @@ class Training:
                 losses = self.improve(len(episode))
                 self.done += 1
                 for name, value in {**self.rollouts[-1], **losses}.items():
-                    writer.add_scalar(f"rollout/{name}", value, self.done)  # type: ignore[no-untyped-call]
+                    writer.add_scalar(f"rollout/{name}", value, self.done)
                 if self.done % config.evaluate_every == 0 or self.done == config.rollouts:
                     self.evaluate(writer)
                 recent = [row["success"] for row in self.rollouts[-20:]]
@@ -93,7 +93,7 @@ class Training:
                 bar.update()
                 if self.done % config.checkpoint_every == 0 or self.done == config.rollouts:
                     self.save()
-        writer.close()  # type: ignore[no-untyped-call]
+        writer.close()
 
     def begin(self) -> None:
         """Demonstrations into the buffer, and a clone of them as the base policy."""

@@ -46,7 +46,7 @@ class StateNumbers:
         bins = state[3 + 7 * self.things :][: 2 * self.bins].reshape(self.bins, 2)
         details = state[3 + 7 * self.things + 2 * self.bins :]
         command = self.env.command
-        parts = [
+        parts: list[Any] = [
             observation["agent_pos"] / 100,
             METRES * tool,
             METRES * (command.position - tool),
@@ -61,7 +61,7 @@ class StateNumbers:
             parts += [[1 - 2 * (x * x + y * y)]]
             parts += [METRES * (there - place[:2]) for there in bins]
         parts += [METRES * (there - tool[:2]) for there in bins]
-        return np.concatenate(parts).astype(np.float32)
+        return np.asarray(np.concatenate(parts), np.float32)
 
 
 class Camera:
@@ -73,7 +73,7 @@ class Camera:
     def __call__(self, view: str) -> NDArray[np.uint8]:
         """uint8 [size, size, 3]."""
         start = time.perf_counter()
-        picture = self.env.picture(view, self.size)
+        picture: NDArray[np.uint8] = self.env.picture(view, self.size)
         self.seconds += time.perf_counter() - start
         return picture
 
@@ -100,7 +100,7 @@ class PixelNumbers:
         for view, project in zip(self.views, self.project, strict=True):
             features = self.encoder.encode(self.camera(view)[None])[0]
             parts.append(features @ project)
-        return np.concatenate(parts).astype(np.float32)
+        return np.asarray(np.concatenate(parts), np.float32)
 
 
 class Timed:
