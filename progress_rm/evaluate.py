@@ -139,7 +139,7 @@ def _score(
     waiting = [item for item in wanted if not item[1].exists()]
     if not waiting:
         return
-    model, cache = load_model(options.path, options.device or None), cache_folder(cache_dir)
+    model, cache = load_model(options.path, options.device or None, options.options), cache_folder(cache_dir)
     for dataset, output, way in waiting:
         output.parent.mkdir(parents=True, exist_ok=True)
         score_dataset(model, dataset, output, model_path=options.path, cache=cache, backwards=way)

@@ -28,6 +28,8 @@ class ModelOptions:
     """Output folder of `progress-rm train`, a folder with a saved model, or a Hub repository id."""
     device: str = ""
     """Where to run; by default a GPU if there is one."""
+    options: list[str] = field(default_factory=list)
+    """Options of the model to answer with instead of those it was trained with, as [name=value,…]."""
 
 
 @dataclass
@@ -66,7 +68,7 @@ def run(config: Config) -> list[Path]:
         if output.exists():
             raise UserError(f"{output} exists; give another --output or delete it")
     datasets = [EpisodeDataset(root) for root in roots]
-    model = load_model(config.model.path, config.model.device or None)
+    model = load_model(config.model.path, config.model.device or None, config.model.options)
     cache = cache_folder(config.cache_dir)
     written = []
     for dataset, output in zip(datasets, outputs, strict=True):
@@ -140,8 +142,10 @@ def _identity(model: ProgressRewardModel, dataset: EpisodeDataset) -> str:
     """Changes with model and data, so that shards of another run are never taken for these."""
     import hashlib
 
+    import draccus
+
     digest = hashlib.sha256(dataset.fingerprint.encode())
-    digest.update(json.dumps([t.__dict__ for t in model.config.tasks], sort_keys=True).encode())
+    digest.update(json.dumps(draccus.encode(model.config), sort_keys=True).encode())
     for tensor in model.state_dict().values():
         digest.update(tensor.detach().cpu().double().sum().numpy().tobytes())
     return digest.hexdigest()[:12]

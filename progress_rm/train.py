@@ -75,11 +75,13 @@ def run(config: Config) -> dict[str, Any]:
     output = claim_output(config, Path(config.output_dir))
     config.model.fps = _common_fps(datasets)
     config.model.tasks = learn_tasks(datasets, config.model.label_scheme)
-    if isinstance(config.model, MultiviewSarmConfig):
-        config.model.views = _views(datasets, config.model.views)
-        config.model.state_dim = _state_dim(datasets) if config.model.use_state else 0
-        if config.model.exemplars < 0:
-            config.model.exemplars = 6000 if few_demonstrations(datasets) else 0
+    options: Any = config.model
+    if hasattr(options, "views"):
+        options.views = _views(datasets, options.views)
+    if hasattr(options, "state_dim"):
+        options.state_dim = _state_dim(datasets) if options.use_state else 0
+    if getattr(options, "exemplars", 0) < 0:
+        options.exemplars = 6000 if few_demonstrations(datasets) else 0
     import torch
     from accelerate import PartialState
 

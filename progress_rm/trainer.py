@@ -102,7 +102,7 @@ class Trainer:
             optimizer.step()
             bar.update()
             if writer is not None and step % 10 == 0:
-                bar.set_postfix(loss=f"{loss.item():.3f}", stage=f"{parts['stage_accuracy']:.2f}")
+                bar.set_postfix(loss=f"{loss.item():.3f}", **{k: f"{v:.2f}" for k, v in parts.items()})
                 for name, value in {"loss": loss.item(), **parts}.items():
                     writer.add_scalar(f"{phase}/{name}", value, step)
             if (step + 1) % config.validate_every and step + 1 < steps:

@@ -35,6 +35,8 @@ CHAIN = [
     "check",
     "annotate",
     "train",
+    "grm",
+    "adapt",
     "score",
     "evaluate",
     "report",
@@ -172,7 +174,7 @@ def test_links_lead_somewhere(name: str) -> None:
 def test_options_named_in_a_verbs_page_exist(verb: str) -> None:
     module = cli._module(verb)
     known = {option.name for option in options_of(module.Config, {})} | {"config_path", "help"}
-    for kind in ("multiview_sarm", "clock"):
+    for kind in ("multiview_sarm", "grm", "clock"):
         known |= {option.name for option in options_of(module.Config, {"model": kind})}
     named = set(re.findall(r"`--([\w.]+)", page(verb).read_text(encoding="utf-8")))
     assert named - known == set()

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from progress_rm.models.clock.configuration_clock import ClockConfig
+from progress_rm.models.grm.configuration_grm import GrmConfig
 from progress_rm.models.multiview_sarm.configuration_multiview_sarm import MultiviewSarmConfig
 from progress_rm.models.sarm2.configuration_sarm2 import Sarm2Config
 
-FAMILIES = {"multiview_sarm": MultiviewSarmConfig, "sarm2": Sarm2Config, "clock": ClockConfig}
+FAMILIES = {
+    "multiview_sarm": MultiviewSarmConfig,
+    "sarm2": Sarm2Config,
+    "grm": GrmConfig,
+    "clock": ClockConfig,
+}
 """Name → options; a new family is one package and one line here."""
 
-__all__ = ["FAMILIES", "ClockConfig", "MultiviewSarmConfig", "Sarm2Config"]
+__all__ = ["FAMILIES", "ClockConfig", "GrmConfig", "MultiviewSarmConfig", "Sarm2Config"]

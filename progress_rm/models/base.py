@@ -165,6 +165,24 @@ class ProgressRewardModel(PreTrainedRewardModel):
     def stream(self, task: str | None = None) -> ProgressStream:
         """Start a live query for the task with this instruction (the only task, if None and there is one)."""
 
+    def extended(self, tasks: Sequence[TaskSpec], data: TrainingData) -> ProgressRewardModel:
+        """A copy that has room for further tasks and took from their episodes what is counted, ready to be trained.
+
+        Args:
+            tasks: what is known of the new tasks.
+            data: their episodes.
+
+        Raises:
+            UserError: models of this family cannot learn another task.
+        """
+        raise UserError(
+            f"a model of the family '{self.name}' cannot be adapted; train it on all tasks, or adapt a 'grm'"
+        )
+
+    def rehearsal(self) -> Sequence[EpisodeFeatures]:
+        """Labelled episodes of the tasks it knows, to go on practising while it learns another; by default none."""
+        return ()
+
 
 def same_task(a: TaskSpec, b: TaskSpec) -> bool:
     """Whether these are wordings of one task: `learn_tasks` gives wordings the same facts."""

@@ -118,3 +118,16 @@ def trained(two_tasks: list[EpisodeDataset], tmp_path_factory: pytest.TempPathFa
         "train", [f"--dataset.root=[{roots}]", f"--output_dir={output}", f"--cache_dir={output}-cache", *TINY]
     )
     return output
+
+
+@pytest.fixture(scope="session")
+def tiny_grm(two_tasks: list[EpisodeDataset], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Output folder of a tiny `grm` with `small_cnn`, trained on two tasks."""
+    from progress_rm.cli import call
+
+    output = tmp_path_factory.mktemp("grm") / "run"
+    roots = ",".join(str(dataset.root) for dataset in two_tasks)
+    small = [option for option in TINY if "window" not in option]
+    options = [f"--dataset.root=[{roots}]", f"--output_dir={output}", f"--cache_dir={output}-cache"]
+    call("train", [*options, "--model.type=grm", *small])
+    return output

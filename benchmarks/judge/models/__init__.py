@@ -7,6 +7,8 @@ from collections.abc import Callable
 from judge.adapter import Adapter
 from judge.models.clock import CausalClock, HindsightClock
 from judge.models.goal_distance import GoalDistance
+from judge.models.grm import VARIANTS as GRM_VARIANTS
+from judge.models.grm import Grm
 from judge.models.lerobot_classifier import LerobotClassifier
 from judge.models.lerobot_sarm import LerobotSarm, LerobotSarmCausal
 from judge.models.multiview_sarm import VARIANTS, MultiviewSarm
@@ -19,6 +21,7 @@ OURS = "multiview_sarm"
 ADAPTERS: dict[str, Callable[[], Adapter]] = {
     OURS: MultiviewSarm,
     "sarm2": Sarm2,
+    "grm": Grm,
     "lerobot_sarm": LerobotSarm,
     "lerobot_sarm_causal": LerobotSarmCausal,
     "reward_classifier": LerobotClassifier,
@@ -33,5 +36,6 @@ ABLATION: dict[str, Callable[[], Adapter]] = {
     **{f"{OURS}:{name}": (lambda name=name: MultiviewSarm(name)) for name in VARIANTS},
     **{f"sarm2:{name}": (lambda name=name: Sarm2(name)) for name in SARM2_VARIANTS},
     Multitask.name: Multitask,
+    **{f"grm:{name}": (lambda name=name: Grm(name)) for name in GRM_VARIANTS},
 }
 """Ours with one thing left out or changed, by name."""

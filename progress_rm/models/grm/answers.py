@@ -1,0 +1,116 @@
+"""From hops to what is reported: reconstruction, stages, uncertainty and the calibrated probability of success."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from progress_rm.models.base import ProgressTrack, TaskSpec
+from progress_rm.models.grm.configuration_grm import ESTIMATES
+from progress_rm.models.grm.reconstruct import START, Hop, Reconstruction, earlier_moments, reconstruct
+
+if TYPE_CHECKING:
+    from progress_rm.models.grm.configuration_grm import GrmConfig
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class HopEvidence:
+    """What the network says of T moments; each [T, 3]: incremental, forward, backward.
+
+    Attributes:
+        mean: of the hop, in [−1, 1].
+        std: of the hop.
+        done: logit that the task is complete.
+    """
+
+    mean: Array
+    std: Array
+    done: Array
+
+    @classmethod
+    def read(cls, logits: Tensor, done: Tensor, values: Tensor) -> HopEvidence:
+        """From logits [3T, bins] and [3T], moment after moment."""
+        probs = logits.double().softmax(-1)
+        mean = probs @ values.double()
+        square = probs @ values.double() ** 2
+        std = (square - mean**2).clamp(min=0).sqrt()
+        return cls(*(x.double().reshape(-1, 3).cpu().numpy() for x in (mean, std, done)))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[HopEvidence]) -> HopEvidence:
+        """Join along time."""
+        return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("mean", "std", "done")))
+
+    def step(self, t: int, earlier: Reconstruction) -> Reconstruction:
+        """Progress at moment t, from that at the moment where its incremental hop starts."""
+        return reconstruct(
+            earlier, *(Hop(float(m), float(s)) for m, s in zip(self.mean[t], self.std[t], strict=True))
+        )
+
+
+def reconstruct_all(evidence: HopEvidence, timestamps: Array, hop_s: float) -> list[Reconstruction]:
+    """Every frame of an episode."""
+    found: list[Reconstruction] = []
+    for t, before in enumerate(earlier_moments(timestamps, hop_s)):
+        found.append(evidence.step(t, found[before] if before < t else START))
+    return found
+
+
+def answer(
+    config: GrmConfig,
+    task: TaskSpec,
+    rows: Sequence[Reconstruction],
+    evidence: HopEvidence,
+    estimate: str = "",
+) -> ProgressTrack:
+    """What is reported of T moments; `estimate` is by default the config's."""
+    name = estimate or config.estimate
+    progress = np.array([row.progress[name] for row in rows])
+    deviation = config.uncertainty_scale * np.sqrt([row.variance[name] for row in rows])
+    logit = config.success_scale * belief(evidence) + config.success_offset
+    return ProgressTrack(
+        stages=task.stages,
+        progress=progress.astype(np.float32),
+        stage_probs=stages_of(progress, deviation, task.priors).astype(np.float32),
+        uncertainty=np.clip(deviation, 0, 1).astype(np.float32),
+        success=(1 / (1 + np.exp(-logit))).astype(np.float32),
+    )
+
+
+def belief(evidence: HopEvidence) -> Array:
+    """How much the anchored queries believe that the task is complete: a logit, [T]."""
+    return np.asarray(np.clip(evidence.done[:, 1:].mean(1), -14, 14))
+
+
+def stages_of(progress: Array, deviation: Array, priors: Sequence[float]) -> Array:
+    """Probability of each stage [T, K]: that progress, normally distributed, lies within the stage's share."""
+    edges = np.cumsum(priors)[:-1]
+    width = np.maximum(deviation, 0.01)[:, None] * np.sqrt(2)
+    z = torch.from_numpy((edges[None] - progress[:, None]) / width)
+    below = (0.5 * (1 + torch.erf(z))).numpy()
+    ends = np.pad(below, ((0, 0), (1, 1)), constant_values=((0, 0), (0, 1)))
+    probs = np.maximum(np.diff(ends, axis=1), 0)
+    return np.asarray(probs / probs.sum(1, keepdims=True))
+
+
+def mean_square(rows: Sequence[Sequence[Reconstruction]], truth: Sequence[Array]) -> dict[str, float]:
+    """Error of every perspective and fusion, each episode alike."""
+    return {
+        name: float(
+            np.mean(
+                [
+                    np.mean((np.array([r.progress[name] for r in episode]) - true) ** 2)
+                    for episode, true in zip(rows, truth, strict=True)
+                ]
+            )
+        )
+        for name in ESTIMATES
+    }

@@ -1,0 +1,210 @@
+"""The comparer inside `grm`: from pictures and states of moments to hops between them."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from progress_datasets.errors import UserError
+from progress_rm.encoders import make_encoder
+from progress_rm.encoders.base import Encoder
+from progress_rm.encoders.text import DIM as INSTRUCTION_DIM
+from progress_rm.encoders.text import embed_instruction
+from progress_rm.models.base import ProgressRewardModel
+from progress_rm.models.grm.anchors import Goals, Memory, goal_from_files
+from progress_rm.models.grm.answers import HopEvidence
+from progress_rm.models.grm.configuration_grm import GrmConfig
+from progress_rm.models.grm.network import HopNetwork, Moments
+
+Views = Mapping[str, NDArray[np.uint8]]
+
+
+class HopComparer(ProgressRewardModel, ABC):
+    """Encoder, network, goals and memory, and how they are asked; `GrmRewardModel` adds training and progress.
+
+    Raises:
+        UserError: there are no tasks.
+    """
+
+    config_class = GrmConfig
+    name = "grm"
+
+    def __init__(self, config: GrmConfig, dataset_stats: Any = None, dataset_meta: Any = None) -> None:
+        super().__init__(config)
+        if not config.tasks:
+            raise UserError("grm knows no task yet; train it with 'progress-rm train' or load a trained one")
+        self._encoder: Any = make_encoder(
+            config.encoder, image_size=config.image_size, dim=config.encoder_dim
+        )
+        dim, views = int(self._encoder.dim), len(config.views)
+        state = config.state_dim if config.use_state else 0
+        self.network = HopNetwork(
+            feature_dim=dim,
+            num_views=views,
+            state_dim=state,
+            instruction_dim=INSTRUCTION_DIM,
+            hidden=config.hidden,
+            layers=config.layers,
+            heads=config.heads,
+            bins=config.bins,
+            dropout=config.dropout,
+        )
+        self.feature_mean: Tensor
+        self.feature_scale: Tensor
+        self.state_mean: Tensor
+        self.state_scale: Tensor
+        self.instructions: Tensor
+        self.register_buffer("feature_mean", torch.zeros(views + 1, dim))
+        self.register_buffer("feature_scale", torch.ones(views + 1, dim))
+        self.register_buffer("state_mean", torch.zeros(state))
+        self.register_buffer("state_scale", torch.ones(state))
+        self.register_buffer(
+            "instructions",
+            torch.from_numpy(np.stack([embed_instruction(t.instruction) for t in config.tasks])),
+        )
+        self.goals = Goals(len(config.tasks), views, dim, state)
+        self.memory = Memory(config.replay_rows, views, dim, state)
+
+    def encoder(self) -> Encoder | None:
+        """The image encoder; `small_cnn` is a part of the model and trained with it."""
+        encoder: Encoder = self._encoder
+        return encoder
+
+    @property
+    def encoder_is_trained(self) -> bool:
+        """Whether the encoder has weights that training must find."""
+        return isinstance(self._encoder, nn.Module)
+
+    def moments(
+        self,
+        seen: Mapping[str, NDArray[np.floating]],
+        views: Sequence[str],
+        state: NDArray[np.float32] | None,
+    ) -> Moments:
+        """N moments: features [N, D] of some of the `views` and float [N, S], or None where there is no state."""
+        device = self.feature_mean.device
+        count = len(next(iter(seen.values()))) if seen else 1
+        features = torch.zeros(count, len(views), int(self._encoder.dim))
+        for v, view in enumerate(views):
+            if view in seen:
+                features[:, v] = torch.from_numpy(np.asarray(seen[view], np.float32))
+        mask = torch.tensor([view in seen for view in views], device=device).expand(count, -1)
+        ids = torch.tensor([self._view_id(v) for v in views], device=device)
+        has_state = state is not None and self.state_mean.numel() > 0
+        rows = torch.zeros(count, self.state_mean.numel(), device=device)
+        if has_state:
+            given = torch.from_numpy(np.asarray(state, dtype=np.float32)).to(device)
+            rows = self._standardise_state(given)
+        return self.network.moments(
+            self._standardise(features.to(device), ids),
+            mask,
+            rows,
+            torch.full((count,), has_state, device=device),
+        )
+
+    @torch.no_grad()
+    def goal_moment(self, task: int, views: Sequence[str], goal: Views | None = None) -> Moments:
+        """The goal as a moment of these views, by the config's `goal` or from the pictures given.
+
+        Raises:
+            UserError: the goal shows none of the views, or would be the last frame of a live episode.
+        """
+        if goal is None and self.config.goal == "hindsight":
+            raise UserError(
+                "the goal 'hindsight' is the last frame, which is not known live; use goal=learned"
+            )
+        if goal is None and self.config.goal not in ("learned", "text"):
+            goal = goal_from_files(self.config.goal, self.config.views)
+        if goal is None:
+            known, pose = (
+                self.goals.of(task, self.config.views) if self.config.goal == "learned" else ({}, None)
+            )
+            return self.moments({v: f for v, f in known.items() if v in views}, views, pose)
+        shown = {
+            view: self._encoder.encode(np.asarray(frame)[None]).astype(np.float16)
+            for view, frame in goal.items()
+            if view in views
+        }
+        if not shown:
+            raise UserError(
+                f"the goal shows {', '.join(goal)}, but what is asked about shows {', '.join(views)}"
+            )
+        return self.moments(shown, views, None)
+
+    def ask(
+        self, moments: Moments, triples: Sequence[tuple[int, int, int]], views: Sequence[str], task: int
+    ) -> HopEvidence:
+        """The three hops to each moment.
+
+        Args:
+            moments: the last of them is the goal.
+            triples: rows of the first frame, of the moment a hop before, and of the moment itself.
+            views: names of the moments' views.
+            task: index of the task.
+        """
+        goal = len(moments.tokens) - 1
+        index = [(first, goal, before, now) for first, b, now in triples for before in (b, first, goal)]
+        tokens, present = moments.pick(torch.tensor(index, device=moments.tokens.device))
+        logits, done = self._compare(tokens, present, views, task)
+        return HopEvidence.read(logits, done, self.network.hop_values)
+
+    def _compare(
+        self, tokens: Tensor, present: Tensor, views: Sequence[str], task: int
+    ) -> tuple[Tensor, Tensor]:
+        count, device = len(tokens), tokens.device
+        ids = torch.tensor([self._view_id(v) for v in views], device=device)
+        instructed = torch.full((count,), bool(self.config.use_instruction), device=device)
+        words = self.instructions[task].expand(count, -1)
+        logits, done = self.network.compare(tokens, present, ids.expand(count, -1), words, instructed)
+        return logits, done
+
+    def anchored(self, moments: Moments, views: Sequence[str], task: int, has_first: bool) -> float:
+        """Progress at the second of two moments, of which the first is the episode's first frame, if there is one."""
+        goal = self.goal_moment(task, views)
+        joined = Moments(torch.cat([moments.tokens, goal.tokens]), torch.cat([moments.present, goal.present]))
+        tokens, present = joined.pick(
+            torch.tensor([[0, 2, 0, 1], [0, 2, 2, 1]], device=moments.tokens.device)
+        )
+        present[:, :, 0] &= has_first
+        logits, _ = self._compare(tokens, present, views, task)
+        forward, backward = (logits.softmax(-1) @ self.network.hop_values).tolist()
+        found = (forward + 1 + backward) / 2 if has_first else 1 + backward
+        return float(min(max(found, 0.0), 1.0))
+
+    def _encode(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """Pixels uint8 [N, V, H, W, 3] → features [N, V, D], where `mask` [N, V] says there are any."""
+        if isinstance(self._encoder, nn.Module):
+            present = self._encoder(frames[mask])
+        else:
+            present = torch.from_numpy(self._encoder.encode(frames[mask].cpu().numpy())).to(mask.device)
+        features = torch.zeros(*mask.shape, present.shape[-1], dtype=torch.float32, device=mask.device)
+        features[mask] = present.float()
+        return features
+
+    def _view_id(self, view: str) -> int:
+        return self.config.views.index(view) if view in self.config.views else len(self.config.views)
+
+    def _standardise(self, features: Tensor, view_ids: Tensor) -> Tensor:
+        return ((features - self.feature_mean[view_ids]) / self.feature_scale[view_ids]).clamp(-8, 8)
+
+    def _standardise_state(self, state: Tensor) -> Tensor:
+        return ((state - self.state_mean) / self.state_scale).clamp(-5, 5)
+
+    def usable_views(self, given: Iterable[str]) -> list[str]:
+        """Those that the model knows, or all where it knows none of them.
+
+        Raises:
+            UserError: there is none.
+        """
+        names = sorted(given)
+        if not names:
+            raise UserError(
+                f"there is no view to look at; this model was trained on {', '.join(self.config.views)}"
+            )
+        return [name for name in names if name in self.config.views] or names

@@ -1,0 +1,101 @@
+"""Options of `grm`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from lerobot.configs.rewards import RewardModelConfig
+from lerobot.optim.optimizers import AdamWConfig, OptimizerConfig
+
+from progress_datasets.errors import UserError
+from progress_rm.models.base import ProgressModelConfig
+
+ESTIMATES = ("incremental", "forward", "backward", "mean", "consistency")
+"""Three perspectives, then two ways to fuse them."""
+
+
+@RewardModelConfig.register_subclass("grm")
+@dataclass
+class GrmConfig(ProgressModelConfig):
+    """Relative progress between two moments, given a goal (after Robo-Dopamine, arXiv 2512.23703)."""
+
+    encoder: str = "small_cnn"
+    """Image encoder: classical, small_cnn, or transformers:NAME_OR_PATH (DINOv2/3, SigLIP, CLIP, …)."""
+    encoder_dim: int = 128
+    """Length of small_cnn's feature vector."""
+    image_size: int = 96
+    """Frames are resized to this before small_cnn sees them."""
+    views: list[str] = field(default_factory=list)
+    """Views to train on, by default all. At run time some may be missing, and others stand in where all are."""
+    goal: str = "learned"
+    """What is compared with: learned (the ends of the demonstrations), text (the instruction alone), the path of an
+    image VIEW.png or of a folder of them, or hindsight (the episode's own last frame, for analysis only)."""
+    estimate: str = "mean"
+    """Which perspective (incremental, forward, backward) or fusion of them (mean, consistency) is the progress."""
+    hop_s: float = 1.0
+    """Seconds between the two moments of an incremental hop."""
+    use_state: bool = True
+    """Read the robot's state where the data has one."""
+    state_dim: int = 0
+    """Length of the state; filled by training, 0 where there is none."""
+    use_instruction: bool = True
+    """Read the instruction."""
+    hidden: int = 128
+    """Width of the network."""
+    layers: int = 2
+    """Layers of the transformer over views, state and instruction."""
+    heads: int = 4
+    """Attention heads."""
+    bins: int = 41
+    """The hop is a distribution over so many values from −1 to 1; odd, so that 0 is among them."""
+    dropout: float = 0.1
+    """Dropout in the network."""
+    feature_noise: float = 0.1
+    """Standard deviation of the noise added to standardised features in training."""
+    view_dropout: float = 0.2
+    """Probability that training hides a view of a query; half as often it hides the view's name."""
+    state_dropout: float = 0.2
+    """Probability that training hides the state of a query."""
+    context_dropout: float = 0.15
+    """Probability that training hides the first frame, the goal or the instruction of a query, each by itself."""
+    replay: int = 240
+    """Frames remembered for each task, so that adapting to another one does not make the model forget it."""
+    replay_rows: int = 0
+    """Frames remembered in all; filled by training."""
+    uncertainty_scale: float = 1.0
+    """Factor of the stated standard deviations; fitted on the validation episodes."""
+    success_scale: float = 1.0
+    """Slope of the calibrated success probability; fitted on the validation episodes."""
+    success_offset: float = 0.0
+    """Offset of the calibrated success probability; fitted on the validation episodes."""
+    validation_mse: dict[str, float] = field(default_factory=dict)
+    """Error of every perspective and fusion on the validation episodes; filled by training."""
+    learning_rate: float = 1e-3
+    """Peak learning rate of AdamW."""
+    weight_decay: float = 0.01
+    """Weight decay of AdamW."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.estimate not in ESTIMATES:
+            raise UserError(f"there is no estimate '{self.estimate}'; choose one of {', '.join(ESTIMATES)}")
+        if self.bins < 3 or self.bins % 2 == 0:
+            raise UserError(
+                f"bins must be odd and at least 3, so that a hop of 0 is among them, not {self.bins}"
+            )
+        if self.hop_s <= 0:
+            raise UserError(f"hop_s must be positive, not {self.hop_s}")
+
+    @property
+    def window(self) -> int:
+        """What LeRobot's data loader gives beside the first frame: now."""
+        return 1
+
+    @property
+    def observation_delta_indices(self) -> list[int]:
+        """The episode's first frame, as LeRobot clamps to it, and now."""
+        return [-1_000_000, 0]
+
+    def get_optimizer_preset(self) -> OptimizerConfig:
+        """AdamW with this config's learning rate and weight decay."""
+        return AdamWConfig(lr=self.learning_rate, weight_decay=self.weight_decay, grad_clip_norm=1.0)

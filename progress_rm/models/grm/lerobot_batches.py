@@ -1,0 +1,40 @@
+"""Batches of LeRobot, answered by `grm`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from progress_rm.models.base import find_task
+from progress_rm.models.multiview_sarm.lerobot_batches import convert_observations
+
+if TYPE_CHECKING:
+    from progress_rm.models.grm.modeling_grm import GrmRewardModel
+
+_IMAGES = "observation.images."
+
+
+def anchored_progress(model: GrmRewardModel, batch: dict[str, Any]) -> Tensor:
+    """See `GrmRewardModel.compute_reward`.
+
+    Raises:
+        UserError: the batch has no image, or an instruction is none of the model's.
+    """
+    seen: Any = convert_observations(model.config, batch)
+    names = [k.removeprefix(_IMAGES) for k in batch if k.startswith(_IMAGES) and not k.endswith("_is_pad")]
+    pixels = seen["frames"].numpy()
+    count, width = pixels.shape[:2]
+    tasks = batch.get("task") or [None] * count
+    encoder: Any = model.encoder()
+    answers = []
+    for row, instruction in enumerate(tasks):
+        task = find_task(model.config.tasks, instruction)
+        slots = [0, width - 1]
+        shown = {view: encoder.encode(pixels[row, slots, v]) for v, view in enumerate(names)}
+        state = seen["state"][row, slots].numpy() if bool(seen["state_mask"][row]) else None
+        views = model.usable_views(shown)
+        moments = model.moments({view: shown[view] for view in views}, views, state)
+        answers.append(model.anchored(moments, views, task, has_first=width > 1))
+    return torch.tensor(answers, dtype=torch.float32)

@@ -1,0 +1,110 @@
+"""A live query of `grm`."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from progress_datasets.errors import UserError
+from progress_rm.models.base import ProgressEstimate
+from progress_rm.models.grm.answers import answer
+from progress_rm.models.grm.network import Moments
+from progress_rm.models.grm.reconstruct import START, Reconstruction, earlier_moments
+
+if TYPE_CHECKING:
+    from progress_rm.models.grm.modeling_grm import GrmRewardModel
+
+
+class GrmStream:
+    """Keeps the first moment, the goal, and the moments of the last hop with their progress: O(1) work a tick."""
+
+    def __init__(
+        self, model: GrmRewardModel, task: int, goal: Mapping[str, NDArray[np.uint8]] | None
+    ) -> None:
+        model.eval()
+        if goal is None and model.config.goal == "hindsight":
+            raise UserError(
+                "the goal 'hindsight' is the last frame, which is not known live; use goal=learned"
+            )
+        self._model, self._task, self._goal = model, task, goal
+        self._period = 1 / model.config.fps
+        self._views: list[str] = []
+        self._first: Moments | None = None
+        self._end: Moments | None = None
+        self._recent: deque[tuple[float, Moments, Reconstruction]] = deque()
+
+    @torch.no_grad()
+    def step(
+        self,
+        frames: Mapping[str, NDArray[np.uint8]],
+        state: NDArray[np.float32] | None = None,
+        timestamp: float | None = None,
+    ) -> ProgressEstimate:
+        """Advance by one tick; see `ProgressStream.step`.
+
+        Raises:
+            UserError: there is no frame, a frame is not RGB uint8 [H, W, 3], the state has another length than in
+                training or is not finite, or time does not advance.
+        """
+        check_tick(frames, state, self._model.config.state_dim)
+        usable = self._model.usable_views(frames)
+        if not self._views:
+            known = self._model.config.views
+            self._views = list(known) if usable[0] in known else usable
+        last = self._recent[-1][0] if self._recent else None
+        now = timestamp if timestamp is not None else (0.0 if last is None else last + self._period)
+        if last is not None and now <= last:
+            raise UserError(f"time stamp {now} does not come after {last}; ticks come in order of time")
+        moment = self._see(frames, usable, state)
+        if self._first is None or self._end is None:
+            self._first = moment
+            self._end = self._model.goal_moment(self._task, self._views, self._goal)
+        times = np.array([*(t for t, *_ in self._recent), now])
+        before = int(earlier_moments(times, self._model.config.hop_s)[-1])
+        earlier = self._recent[before][1:] if before < len(self._recent) else (moment, START)
+        some = [self._first, earlier[0], moment, self._end]
+        joined = Moments(torch.cat([m.tokens for m in some]), torch.cat([m.present for m in some]))
+        evidence = self._model.ask(joined, [(0, 1, 2)], self._views, self._task)
+        row = evidence.step(0, earlier[1])
+        self._recent.append((now, moment, row))
+        horizon = now - self._model.config.hop_s - 1.0
+        while len(self._recent) > 1 and self._recent[1][0] < horizon:
+            self._recent.popleft()
+        task = self._model.config.tasks[self._task]
+        return answer(self._model.config, task, [row], evidence)[0]
+
+    def _see(
+        self, frames: Mapping[str, NDArray[np.uint8]], usable: list[str], state: NDArray[np.float32] | None
+    ) -> Moments:
+        encoder = self._model.encoder()
+        assert encoder is not None
+        seen = {view: encoder.encode(frames[view][None]).astype(np.float16) for view in usable}
+        row = None if state is None else np.asarray(state, dtype=np.float32)[None]
+        return self._model.moments(seen, self._views, row)
+
+
+def check_tick(
+    frames: Mapping[str, NDArray[np.uint8]], state: NDArray[np.float32] | None, state_dim: int
+) -> None:
+    """Refuse frames and states that a model cannot use.
+
+    Raises:
+        UserError: a frame is not RGB uint8 [H, W, 3], or the state is not finite or has another length.
+    """
+    for view, frame in frames.items():
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+            raise UserError(
+                f"view '{view}' is {frame.dtype} {frame.shape}; give RGB uint8 of shape (height, width, 3)"
+            )
+    if state is not None:
+        if state_dim and np.shape(state) != (state_dim,):
+            raise UserError(
+                f"the state has shape {np.shape(state)}; this model was trained on ({state_dim},)"
+            )
+        if not np.isfinite(state).all():
+            raise UserError("the state is not finite; leave it out (state=None) where it is not known")

@@ -1,0 +1,143 @@
+"""`adapt`: another task from one demonstration, with stages or without, and the old tasks kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import progress_rm
+from progress_datasets.episodes import EpisodeDataset
+from progress_datasets.errors import UserError
+from progress_datasets.write import EpisodeData, write_dataset
+from progress_rm.adapt import Mix
+from progress_rm.cli import call
+from progress_rm.data import FeatureCache, load_episodes
+from progress_rm.keyframes import propose_segments
+
+MakeToy = Callable[..., EpisodeDataset]
+NEW = "bring the green one there"
+
+
+@pytest.fixture(scope="module")
+def demonstration(make_toy: MakeToy, tmp_path_factory: pytest.TempPathFactory) -> EpisodeDataset:
+    """One annotated episode of a task that the tiny model does not know."""
+    return make_toy(tmp_path_factory.mktemp("new") / "data", 1, task=NEW, seed=90)
+
+
+def write_bare(root: Path, episodes: int = 1) -> EpisodeDataset:
+    """Unannotated episodes of it: a square goes, rests and goes on."""
+    x = np.concatenate([np.linspace(0, 12, 12), np.full(10, 12), np.linspace(12, 24, 12)]).astype(int)
+    frames = np.full((len(x), 32, 32, 3), 40, np.uint8)
+    for t, left in enumerate(x):
+        frames[t, 12:20, left : left + 8, 1] = 250
+    state = np.stack([x, x], 1).astype(np.float32)
+    one = EpisodeData(task=NEW, frames={"left": frames, "right": frames}, state=state)
+    return write_dataset(root, 10, [one] * episodes, video=False)
+
+
+def adapt(model: Path, dataset: EpisodeDataset, output: Path, *options: str) -> None:
+    call(
+        "adapt",
+        [
+            *(f"--model.path={model}", f"--dataset.root={dataset.root}", f"--output_dir={output}"),
+            *(f"--cache_dir={output}-cache", "--steps=6", "--copies=1", "--batch_size=16", *options),
+        ],
+    )
+
+
+def test_a_new_task_is_learnt_and_the_old_ones_are_still_known(
+    tiny_grm: Path, demonstration: EpisodeDataset, two_tasks: list[EpisodeDataset], tmp_path: Path
+) -> None:
+    adapt(tiny_grm, demonstration, tmp_path / "new")
+    before, after = progress_rm.load_model(tiny_grm), progress_rm.load_model(tmp_path / "new")
+    assert [t.instruction for t in after.config.tasks] == [*(t.instruction for t in before.config.tasks), NEW]
+    assert after.config.tasks[-1].stages == ["slide", "lift"]
+    rehearsed = after.rehearsal()
+    assert {e.task for e in rehearsed} == {t.instruction for t in after.config.tasks}
+    known = {e.source[1]: e for e in rehearsed}
+    for episode in before.rehearsal():
+        np.testing.assert_array_equal(episode.features["left"], known[episode.source[1]].features["left"])
+    encoder = after.encoder()
+    assert encoder is not None
+    assert encoder.key == before.encoder().key  # type: ignore[union-attr]
+    cache = FeatureCache(tmp_path / "cache", encoder)
+    for dataset in (demonstration, two_tasks[0]):
+        [episode] = load_episodes(dataset, cache, episodes=[0])
+        assert np.isfinite(after.track(episode).progress).all()
+        assert (
+            0
+            <= after.stream(dataset.task(0))
+            .step({v: next(iter(dataset.frames(0, v))) for v in dataset.views})
+            .progress
+            <= 1
+        )
+    with pytest.raises(UserError, match="finished training"):
+        adapt(tiny_grm, demonstration, tmp_path / "new")
+    with pytest.raises(UserError, match="knows 'bring the green one there' already"):
+        adapt(tmp_path / "new", demonstration, tmp_path / "again")
+
+
+def test_stages_are_proposed_where_nobody_annotated_them(tiny_grm: Path, tmp_path: Path) -> None:
+    bare = write_bare(tmp_path / "bare")
+    assert not bare.has_segments()
+    adapt(tiny_grm, bare, tmp_path / "new")
+    task = progress_rm.load_model(tmp_path / "new").config.tasks[-1]
+    assert task.stages == ["part 1", "part 2"]
+    assert sum(task.priors) == pytest.approx(1)
+    several = write_bare(tmp_path / "several", 2)
+    with pytest.raises(UserError, match="several episodes"):
+        adapt(tiny_grm, several, tmp_path / "other")
+
+
+def test_keyframes_lie_in_calm_moments() -> None:
+    speed = np.concatenate(
+        [np.full(20, 1.0), np.full(8, 0.05), np.full(30, 1.2), np.full(8, 0.02), np.full(15, 1.0)]
+    )
+    position = np.cumsum(speed)[:, None] * np.ones((1, 4)) / 20
+    segments = propose_segments({"front": position}, fps=10)
+    assert [s.name for s in segments] == ["part 1", "part 2", "part 3"]
+    assert [s.start for s in segments[1:]] == [s.end for s in segments[:-1]]
+    assert 18 <= segments[1].start <= 30
+    assert 56 <= segments[2].start <= 68
+    assert segments[-1].end == len(speed)
+    assert len(propose_segments({"front": np.zeros((12, 3))}, fps=10)) == 1
+
+
+def test_the_mix_gives_old_tasks_their_share() -> None:
+    mix = Mix([], [None] * 5, known=4, replay=0.4)  # type: ignore[list-item]
+    np.testing.assert_allclose(mix.task_shares, [0.1, 0.1, 0.1, 0.1, 0.6])
+
+
+def test_mistakes_are_one_line(
+    trained: Path, tiny_grm: Path, demonstration: EpisodeDataset, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="'multiview_sarm' cannot be adapted"):
+        adapt(trained, demonstration, tmp_path / "x")
+    with pytest.raises(UserError, match="--replay=2"):
+        adapt(tiny_grm, demonstration, tmp_path / "y", "--replay=2")
+    with pytest.raises(UserError, match=r"--model\.path is missing"):
+        call("adapt", [f"--dataset.root={demonstration.root}", "--output_dir=z"])
+
+
+def test_killed_and_repeated_it_goes_on(
+    tiny_grm: Path, demonstration: EpisodeDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import progress_rm.checkpoints as checkpoints
+
+    real = checkpoints.save_model
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoints, "save_model", killed)
+    with pytest.raises(KeyboardInterrupt):
+        adapt(tiny_grm, demonstration, tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "heads" / "progress.json").read_text())["step"] == 6
+    assert not (tmp_path / "run" / "training.json").exists()
+    monkeypatch.setattr(checkpoints, "save_model", real)
+    adapt(tiny_grm, demonstration, tmp_path / "run")
+    assert (tmp_path / "run" / "training.json").exists()
