@@ -66,7 +66,7 @@ def sample_hops(config: GrmConfig, data: TrainingData, rng: np.random.Generator,
 def sample_frames(
     config: GrmConfig, data: TrainingData, cache: Any, rng: np.random.Generator, size: int
 ) -> dict[str, Any]:
-    """The same from `size` frames with their pixels, another pose and light an episode: frames uint8 [N, V, H, W, 3]."""
+    """The same from `size` frames with their pixels, augmented: frames uint8 [N, V, H, W, 3]."""
     from progress_rm.augment import augment_frames
     from progress_rm.models.multiview_sarm.sampling import AUGMENT
 
