@@ -84,6 +84,42 @@ class TrainingData:
             shares[numbers] = theirs / max(theirs.sum(), 1) / len(same)
         return np.asarray(shares / shares.sum())
 
+    def draw(
+        self, task: int, size: int, rng: np.random.Generator, ends: float = 0.0
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Draw `size` frames of a task: indices into `of_task`, and frames, int64 [size] each.
+
+        All frames alike, but that the ends of episodes make up a share of at least `ends`: the frames that show the
+        task complete, or the last half second of an episode that does not get there. Whether a task is complete is
+        decided there, and one frame in twenty shows it.
+        """
+        starts, last = self._frames(task)
+        share = max(float(last.mean()), ends) if 0 < last.mean() < 1 else 1.0
+        at_end = rng.random(size) < share
+        frames = np.zeros(size, np.int64)
+        for mask, places in ((at_end, np.flatnonzero(last)), (~at_end, np.flatnonzero(~last))):
+            frames[mask] = rng.choice(places, int(mask.sum())) if mask.any() else 0
+        which = np.searchsorted(starts, frames, side="right") - 1
+        return which, frames - starts[which]
+
+    def _frames(self, task: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Where each episode of a task begins among all its frames, and which frames are ends."""
+        if task not in self._known:
+            members = self.of_task(task)
+            starts = np.cumsum([0, *(len(e) for e in members)])[:-1]
+            self._known[task] = starts, np.concatenate([_ends(e) for e in members])
+        return self._known[task]
+
+    @cached_property
+    def _known(self) -> dict[int, tuple[NDArray[np.int64], NDArray[np.bool_]]]:
+        return {}
+
+
+def _ends(episode: EpisodeFeatures) -> NDArray[np.bool_]:
+    assert episode.labels is not None
+    done = episode.labels.done
+    return done if done.any() else np.asarray(episode.timestamps > episode.timestamps[-1] - 0.5)
+
 
 @dataclass(frozen=True)
 class FeatureCache:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import cast
 
 import numpy as np
+import pytest
 
 from progress_datasets.episodes import EpisodeDataset
 from progress_rm.cache import cache_folder
@@ -67,3 +68,36 @@ def test_an_instruction_shown_once_stays_in_training(two_tasks: list[EpisodeData
     training, validation = split([dataset], 0.5, 0)
     assert len(training) == len(validation) == 3
     assert (dataset, dataset.num_episodes - 1) in training
+
+
+def test_ends_are_drawn_as_often_as_asked(two_tasks: list[EpisodeDataset]) -> None:
+    tasks = learn_tasks(two_tasks, "duration_prior")
+    cache = FeatureCache(cache_folder(), None)
+    episodes = load_episodes(two_tasks[0], cache, tasks=tasks, scheme="duration_prior")
+    data = TrainingData(episodes, tasks[:1])
+    rng = np.random.default_rng(0)
+
+    def share(ends: float) -> float:
+        which, frames = data.draw(0, 4000, rng, ends)
+        return float(np.mean([last[i][t] for i, t in zip(which, frames, strict=True)]))
+
+    last = []
+    for e in episodes:
+        assert e.labels is not None
+        last.append(e.labels.done if e.labels.done.any() else e.timestamps > e.timestamps[-1] - 0.5)
+    usual = np.mean(np.concatenate(last))
+    assert share(0.0) == pytest.approx(usual, abs=0.02)
+    assert share(0.6) == pytest.approx(0.6, abs=0.03)
+
+
+def test_an_episode_left_undone_ends_with_its_last_half_second(two_tasks: list[EpisodeDataset]) -> None:
+    tasks = learn_tasks(two_tasks, "duration_prior")
+    episodes = load_episodes(
+        two_tasks[0], FeatureCache(cache_folder(), None), tasks=tasks, scheme="duration_prior"
+    )
+    one = episodes[0]
+    assert one.labels is not None
+    undone = replace(one, labels=replace(one.labels, done=np.zeros(len(one), dtype=np.bool_)))
+    _, frames = TrainingData([undone], tasks[:1]).draw(0, 500, np.random.default_rng(0), ends=0.999999)
+    assert one.timestamps[frames].min() > one.timestamps[-1] - 0.5
+    assert len(set(frames.tolist())) == round(0.5 * two_tasks[0].fps)

@@ -21,14 +21,13 @@ from progress_rm.models.base import (
     ProgressEstimate,
     ProgressRewardModel,
     ProgressTrack,
-    TaskSpec,
     find_task,
-    stage_offsets,
     words_for,
 )
 from progress_rm.models.multiview_sarm.answers import Answers, StageEvidence
 from progress_rm.models.multiview_sarm.configuration_multiview_sarm import MultiviewSarmConfig
 from progress_rm.models.multiview_sarm.losses import losses
+from progress_rm.models.multiview_sarm.masks import dropped_views, stages_of_task
 from progress_rm.models.multiview_sarm.memory import ask_exemplars, fit_exemplars
 from progress_rm.models.multiview_sarm.network import Evidence, MultiviewSarmNetwork
 from progress_rm.models.multiview_sarm.sampling import sample_frames, sample_windows
@@ -71,7 +70,7 @@ class MultiviewSarmRewardModel(ProgressRewardModel):
             config.encoder, image_size=config.image_size, dim=config.encoder_dim
         )
         dim = int(self._encoder.dim)
-        num_stages = _stages_of_task(config.tasks).shape[1]
+        num_stages = stages_of_task(config.tasks).shape[1]
         self.network = MultiviewSarmNetwork(
             feature_dim=dim,
             num_views=len(config.views),
@@ -96,7 +95,7 @@ class MultiviewSarmRewardModel(ProgressRewardModel):
         self.register_buffer("feature_scale", torch.ones(views, dim))
         self.register_buffer("state_mean", torch.zeros(state))
         self.register_buffer("state_scale", torch.ones(state))
-        self.register_buffer("stages_of_task", _stages_of_task(config.tasks))
+        self.register_buffer("stages_of_task", stages_of_task(config.tasks))
         self.register_buffer(
             "instructions",
             torch.from_numpy(np.stack([embed_instruction(t.instruction) for t in config.tasks])),
@@ -181,7 +180,7 @@ class MultiviewSarmRewardModel(ProgressRewardModel):
         state_mask = batch["state_mask"]
         if self.training:
             features = features + self.config.feature_noise * torch.randn_like(features)
-            view_mask = view_mask & _dropped_views(view_mask, self.config.view_dropout)
+            view_mask = view_mask & dropped_views(view_mask, self.config.view_dropout)
             state_mask = state_mask & (
                 torch.rand(count, device=state_mask.device) >= self.config.state_dropout
             )
@@ -344,23 +343,6 @@ class MultiviewSarmRewardModel(ProgressRewardModel):
                 f"there is no view to look at; this model was trained on {', '.join(self.config.views)}"
             )
         return [name for name in names if name in self.config.views] or names
-
-
-def _dropped_views(mask: Tensor, probability: float) -> Tensor:
-    """Hide views of whole windows, but never the last one that is there: bool [B, 1, V], False where hidden."""
-    count, _, views = mask.shape
-    keep = torch.rand(count, 1, views, device=mask.device) >= probability
-    lost = ~(keep & mask).any(dim=(1, 2))
-    return keep | lost[:, None, None]
-
-
-def _stages_of_task(tasks: Sequence[TaskSpec]) -> Tensor:
-    """bool [tasks, K], which stages are a task's."""
-    offsets = stage_offsets(tasks)
-    mask = torch.zeros(len(tasks), max(o + len(t.stages) for o, t in zip(offsets, tasks, strict=True))).bool()
-    for row, offset, task in zip(mask, offsets, tasks, strict=True):
-        row[offset : offset + len(task.stages)] = True
-    return mask
 
 
 def _chunks(queries: NDArray[np.int64]) -> list[NDArray[np.int64]]:

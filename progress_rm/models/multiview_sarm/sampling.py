@@ -38,7 +38,7 @@ def sample_windows(
     rng: np.random.Generator,
     size: int,
 ) -> dict[str, Any]:
-    """Draw `size` windows; tasks alike (see `TrainingData.task_shares`), frames of a task alike.
+    """Draw `size` windows; tasks alike (see `TrainingData.task_shares`), frames of a task alike but for `ends`.
 
     Rewound windows run backwards over the last 1 … n−1 spacings and carry the labels of the frame they end on.
     Wrongly instructed windows keep their frames, get another task's instruction, and have `match` False.
@@ -48,7 +48,7 @@ def sample_windows(
         slots int64 [W], state float32 [B, W, S], state_mask bool [B], instruction int64 [B], and the targets stage
         int64 [B] (over all tasks' stages, −1 unknown), within float32 [B] (NaN unknown), done and match bool [B].
     """
-    chosen = _draw(data, rng, size)
+    chosen = _draw(data, rng, size, config.ends)
     width, views = windows.size + 1, config.views
     dim = next(iter(data.episodes[0].features.values())).shape[1]
     state_dim = config.state_dim if config.use_state else 0
@@ -133,7 +133,7 @@ class _Chosen:
         self.tasks, self.groups = tasks, groups
 
 
-def _draw(data: TrainingData, rng: np.random.Generator, size: int) -> _Chosen:
+def _draw(data: TrainingData, rng: np.random.Generator, size: int, ends: float = 0.0) -> _Chosen:
     shares = data.task_shares
     if np.allclose(shares, shares[0]):
         tasks = rng.integers(len(data.tasks), size=size)
@@ -143,12 +143,10 @@ def _draw(data: TrainingData, rng: np.random.Generator, size: int) -> _Chosen:
     for task in range(len(data.tasks)):
         members = data.of_task(task)
         rows = np.flatnonzero(tasks == task)
-        ends = np.cumsum([len(e) for e in members])
-        places = rng.integers(ends[-1], size=len(rows))
-        which = np.searchsorted(ends, places, side="right")
+        which, frames = data.draw(task, len(rows), rng, ends)
         for i in np.unique(which):
             theirs = which == i
-            groups.append((members[i], rows[theirs], places[theirs] - (ends[i] - len(members[i]))))
+            groups.append((members[i], rows[theirs], frames[theirs]))
     return _Chosen(tasks, groups)
 
 
