@@ -12,6 +12,7 @@ import pytest
 from progress_datasets.segments import Outcome
 from progress_rm.cases import Case, hindsight_clock, outcome_of, stage_at
 from progress_rm.metrics import METRICS, Metric, bootstrap_weights, interval, measure
+from progress_rm.metrics.resample import wilson_interval
 
 metrics = pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.key)
 BY_KEY = {metric.key: metric for metric in METRICS}
@@ -285,3 +286,11 @@ def test_interval_of_a_mean_is_that_of_a_normal() -> None:
 def test_no_interval_where_most_resamples_define_nothing() -> None:
     assert interval(array(np.nan, np.nan, 1)) is None
     assert interval(array(np.nan, 1, 1)) == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("successes", "episodes", "low", "high"),
+    [(0, 100, 0.0, 0.0370), (100, 100, 0.9630, 1.0), (50, 100, 0.4038, 0.5962), (95, 100, 0.8882, 0.9785)],
+)
+def test_wilson_interval(successes: int, episodes: int, low: float, high: float) -> None:
+    assert wilson_interval(successes, episodes) == pytest.approx((low, high), abs=1e-4)

@@ -15,10 +15,10 @@ from judge.adapter import Adapter, Budget, Material, Raw, kind_of, labels_of
 from judge.features import instructions_of, kinds_of
 from progress_rm.checkpoints import save_model
 from progress_rm.data import EpisodeFeatures, TrainingData
+from progress_rm.models import FAMILIES
 from progress_rm.models.base import TaskSpec
 from progress_rm.models.multiview_sarm.configuration_multiview_sarm import MultiviewSarmConfig
-from progress_rm.models.multiview_sarm.modeling_multiview_sarm import MultiviewSarmRewardModel
-from progress_rm.models.registry import load_model
+from progress_rm.models.registry import load_model, make_model
 from progress_rm.train import Config as TrainConfig
 from progress_rm.trainer import Trainer, load_sources
 
@@ -79,12 +79,17 @@ class MultiviewSarm(Adapter):
 
 
 def train_network(
-    material: Material, budget: Budget, seed: int, folder: Path, options: Mapping[str, Any]
+    material: Material,
+    budget: Budget,
+    seed: int,
+    folder: Path,
+    options: Mapping[str, Any],
+    family: str = "multiview_sarm",
 ) -> Any:
-    """A `multiview_sarm` on frozen features, trained by the project's own loop into `folder`, or loaded from there."""
+    """A model of ours on frozen features, trained by the project's own loop into `folder`, or loaded from there."""
     best = folder / "best"
     if not (folder / "done").exists():
-        config = MultiviewSarmConfig(
+        config: Any = FAMILIES[family](
             **{
                 "encoder": material.encoder.name,
                 "encoder_dim": material.encoder.dim,
@@ -93,14 +98,14 @@ def train_network(
                 "views": list(material.views),
                 "fps": material.fps,
                 "state_dim": _state_dim(material),
-                "exemplars": 0,
+                **({"exemplars": 0} if hasattr(FAMILIES[family], "exemplars") else {}),
                 **options,
             }
         )
         if not config.use_state:
             config.state_dim = 0
         torch.manual_seed(seed)
-        model = MultiviewSarmRewardModel(config)
+        model: Any = make_model(config)
         model.to(config.device)
         encoder: Any = model.encoder()
         if isinstance(encoder, torch.nn.Module):

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from judge.adapter import Adapter, Budget, Material, Raw
-from judge.models.multiview_sarm import BATCH, relabelled, train_network, without_stages
-from progress_rm.checkpoints import save_model
-from progress_rm.data import EpisodeFeatures, TrainingData
-from progress_rm.models.registry import load_model, make_model
-from progress_rm.models.sarm2.configuration_sarm2 import Sarm2Config
-from progress_rm.train import Config as TrainConfig
-from progress_rm.trainer import Trainer
+from judge.models.multiview_sarm import relabelled, train_network, without_stages
+from progress_rm.data import EpisodeFeatures
 
 SCHEME = "remaining_time"
 
@@ -46,7 +36,8 @@ class Sarm2(Adapter):
 
     def fit(self, material: Material, budget: Budget, seed: int, folder: Path, choices: Path) -> None:
         """Train the heads on the shared features."""
-        self._model = train(relabelled(material, SCHEME), budget, seed, folder, self.changes)
+        taught = relabelled(material, SCHEME)
+        self._model = train_network(taught, budget, seed, folder, self.changes, "sarm2")
 
     def ask(self, episode: EpisodeFeatures) -> Raw:
         """The model's own track."""
@@ -76,44 +67,3 @@ class Multitask(Adapter):
         """The model's own track; its one stage says nothing."""
         track = self._model.track(episode)
         return Raw(track.progress, track.success, None, track.uncertainty)
-
-
-def train(material: Material, budget: Budget, seed: int, folder: Path, options: Mapping[str, Any]) -> Any:
-    """A `sarm2` on frozen features, trained by the project's own loop into `folder`, or loaded from there."""
-    best = folder / "best"
-    if not (folder / "done").exists():
-        state = material.training[0].state
-        config = Sarm2Config(
-            encoder=material.encoder.name,
-            encoder_dim=material.encoder.dim,
-            image_size=getattr(material.encoder, "image_size", 96),
-            tasks=copy.deepcopy(list(material.tasks)),
-            views=list(material.views),
-            fps=material.fps,
-            state_dim=0 if state is None else int(state.shape[1]),
-            exemplars=0,
-        )
-        config = replace(config, **options)
-        torch.manual_seed(seed)
-        model = make_model(config)
-        encoder: Any = model.encoder()
-        if isinstance(encoder, torch.nn.Module):
-            encoder.load_state_dict(material.encoder.state_dict())  # type: ignore[attr-defined]
-            encoder.requires_grad_(False)
-        steps = max(1, round(budget.samples * len(material.kinds) / BATCH))
-        settings = TrainConfig(
-            model=config,
-            steps=steps,
-            encoder_steps=0,
-            batch_size=BATCH,
-            validate_every=max(1, steps // budget.checks),
-            seed=seed,
-        )
-        data = TrainingData(material.training, config.tasks)
-        model.learn_statistics(data)
-        Trainer(settings, model, folder).train_heads(data, material.validation)
-        if material.validation:
-            model.calibrate(material.validation)
-        save_model(model, best)
-        (folder / "done").touch()
-    return load_model(best)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from progress_policies.rl.base import BasePolicy
 from progress_policies.rl.rlpd import Learner
 from progress_policies.rl.world import Decisions
+from progress_rm.metrics.resample import wilson_interval
 
 FIRST_SEED = 10_000_000
 """Scenes of evaluations; training comes nowhere near them."""
@@ -46,7 +46,7 @@ def evaluate(
     """Play `episodes` scenes by mean actions; the base policy's, where there is no learner."""
     ends = [run_once(world, base, learner, FIRST_SEED + number) for number in range(episodes)]
     successes = sum(success for success, _ in ends)
-    low, high = wilson(successes, episodes)
+    low, high = wilson_interval(successes, episodes)
     return Evaluation(rollouts, episodes, successes, low, high, float(np.mean([s for _, s in ends])))
 
 
@@ -73,14 +73,6 @@ def act(base: BasePolicy, learner: Learner | None, seen: Any) -> Any:
     return learner.act(torch.from_numpy(seen)[None], torch.from_numpy(leaning)[None], explore=False)[
         0
     ].numpy()
-
-
-def wilson(successes: int, episodes: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson's interval of a share, which is sound near 0 and 1 too (Wilson 1927)."""
-    share, z2 = successes / episodes, z * z
-    centre = (share + z2 / (2 * episodes)) / (1 + z2 / episodes)
-    half = z / (1 + z2 / episodes) * math.sqrt(share * (1 - share) / episodes + z2 / (4 * episodes**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def film(world: Decisions, base: BasePolicy, learner: Learner | None, path: Path, seed: int) -> None:

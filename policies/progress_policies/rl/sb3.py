@@ -12,8 +12,9 @@ import numpy as np
 
 from progress_datasets.errors import UserError
 from progress_policies.rl import Config
-from progress_policies.rl.evaluation import FIRST_SEED, Evaluation, wilson
+from progress_policies.rl.evaluation import FIRST_SEED, Evaluation
 from progress_policies.rl.world import Decisions, make_world
+from progress_rm.metrics.resample import wilson_interval
 
 
 def learn(config: Config) -> dict[str, Any]:
@@ -97,5 +98,5 @@ def _evaluate(judge: Decisions, learner: Any, config: Config, rollouts: int) -> 
             steps, over = steps + 1, terminated or truncated
         successes += bool(info["is_success"])
         seconds.append(steps * judge.repeat / judge.scene.fps)
-    low, high = wilson(successes, config.evaluation_episodes)
+    low, high = wilson_interval(successes, config.evaluation_episodes)
     return Evaluation(rollouts, config.evaluation_episodes, successes, low, high, float(np.mean(seconds)))

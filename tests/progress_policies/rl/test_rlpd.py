@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from progress_policies.rl.evaluation import wilson
 from progress_policies.rl.replay import Arrays, Replay
 from progress_policies.rl.rlpd import Batch, Critics, Learner, LearnerOptions, spread
 from progress_rm.shaping import Shaping
@@ -166,11 +165,3 @@ def test_targets_have_no_entropy_and_stop_at_the_end() -> None:
 def test_one_reach_holds_for_all_entries() -> None:
     assert spread([0.5], 3) == [0.5, 0.5, 0.5]
     assert spread([0.5, 1.0], 2) == [0.5, 1.0]
-
-
-@pytest.mark.parametrize(
-    ("successes", "episodes", "low", "high"),
-    [(0, 100, 0.0, 0.0370), (100, 100, 0.9630, 1.0), (50, 100, 0.4038, 0.5962), (95, 100, 0.8882, 0.9785)],
-)
-def test_wilson(successes: int, episodes: int, low: float, high: float) -> None:
-    assert wilson(successes, episodes) == pytest.approx((low, high), abs=1e-4)
