@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -11,8 +12,12 @@ import pytest
 from progress_datasets.episodes import EpisodeDataset
 from progress_rm.cache import cache_folder
 from progress_rm.data import FeatureCache, TrainingData, learn_tasks, load_episodes
+from progress_rm.encoders.classical import ClassicalEncoder
+from progress_rm.models import MultiviewSarmConfig
 from progress_rm.models.base import stage_offsets, words_for
+from progress_rm.models.multiview_sarm.sampling import sample_windows
 from progress_rm.train import split
+from progress_rm.windows import WindowSampler
 
 
 def test_wordings_of_one_task_are_drawn_as_one_task(two_tasks: list[EpisodeDataset]) -> None:
@@ -101,3 +106,14 @@ def test_an_episode_left_undone_ends_with_its_last_half_second(two_tasks: list[E
     _, frames = TrainingData([undone], tasks[:1]).draw(0, 500, np.random.default_rng(0), ends=0.999999)
     assert one.timestamps[frames].min() > one.timestamps[-1] - 0.5
     assert len(set(frames.tolist())) == round(0.5 * two_tasks[0].fps)
+
+
+def test_a_wording_without_episodes_is_never_drawn(two_tasks: list[EpisodeDataset], tmp_path: Path) -> None:
+    tasks = learn_tasks(two_tasks[:1], "duration_prior")
+    wordings = [*tasks, replace(tasks[0], instruction="along, then up")]
+    cache = FeatureCache(tmp_path, ClassicalEncoder())
+    episodes = load_episodes(two_tasks[0], cache, tasks=wordings, scheme="duration_prior")
+    config = MultiviewSarmConfig(views=["left", "right"], state_dim=2, wrong_instruction=0.0)
+    data = TrainingData(episodes, wordings)
+    batch = sample_windows(config, WindowSampler(6, 0.5), data, np.random.default_rng(0), 64)
+    assert set(batch["instruction"].tolist()) == {0}

@@ -140,7 +140,8 @@ def _draw(data: TrainingData, rng: np.random.Generator, size: int, ends: float =
     else:
         tasks = rng.choice(len(data.tasks), size, p=shares)
     groups = []
-    for task in range(len(data.tasks)):
+    # A wording may have no episode to draw from.
+    for task in np.unique(tasks).tolist():
         members = data.of_task(task)
         rows = np.flatnonzero(tasks == task)
         which, frames = data.draw(task, len(rows), rng, ends)
