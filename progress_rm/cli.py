@@ -6,6 +6,7 @@ import logging
 import os
 import select
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -136,6 +137,8 @@ def _quieten() -> None:
     """Keep other packages' chatter out of the output; their warnings of substance and errors stay."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    # LeRobot tries to turn them on again whenever it has opened a dataset.
+    warnings.filterwarnings("ignore", message="Cannot enable progress bars")
     # LeRobot warns that device None is not available whenever it chooses the device itself.
     for kind in ("rewards", "policies"):
         logging.getLogger(f"lerobot.configs.{kind}").addFilter(
