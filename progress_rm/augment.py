@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -35,9 +35,21 @@ class AugmentConfig:
     gamma: float = 0.15
     saturation: float = 0.0
 
-    def scaled(self, strength: float) -> AugmentConfig:
-        """All ranges times `strength`."""
-        return AugmentConfig(*(strength * getattr(self, f.name) for f in fields(self)))
+
+AUGMENTATIONS = {
+    "none": AugmentConfig(0, 0, 0, 0, 0, 0, 0, 0),
+    "mild": AugmentConfig(
+        shift=0.04, scale=0.0, rotation=0.0, bend=0.0, sway=0.0, gain=0.15, offset=12.0, gamma=0.0
+    ),
+    "full": AugmentConfig(
+        *(0.05, 0.06, 4.0, 0.02, 0.0),  # shift, scale, rotation, bend, sway
+        gain=0.3,
+        offset=15.0,
+        gamma=0.2,
+        saturation=0.4,
+    ),
+}
+"""How far the frames that train an encoder are from the recording, by `--model.augment`; drawn anew for each frame."""
 
 
 def augment_frames(

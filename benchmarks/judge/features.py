@@ -78,7 +78,7 @@ def prepare(
     config = MultiviewSarmConfig(
         encoder=encoder_name,
         image_size=image_size,
-        augment=1.0,
+        augment="full",
         tasks=[replace(kinds[d.root.name], instruction=task) for d, task in shown(training)],
         views=sorted({view for dataset in datasets for view in dataset.views}),
         fps=datasets[0].fps,

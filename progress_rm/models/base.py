@@ -107,6 +107,10 @@ class ProgressStream(Protocol):
         ...
 
 
+AUGMENT = ("none", "mild", "full")
+"""Names of `progress_rm.augment.AUGMENTATIONS`."""
+
+
 @dataclass
 class ProgressModelConfig(RewardModelConfig):
     """Options that every family shares."""
@@ -122,6 +126,9 @@ class ProgressModelConfig(RewardModelConfig):
     """Where to run; by default a GPU if there is one."""
 
     def __post_init__(self) -> None:
+        augment = getattr(self, "augment", "none")
+        if augment not in AUGMENT:
+            raise UserError(f"augment={augment} is unknown; choose one of {', '.join(AUGMENT)}")
         if not self.device:
             import torch
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from progress_rm.augment import AugmentConfig, augment_frames
+from progress_datasets.errors import UserError
+from progress_rm.augment import AUGMENTATIONS, AugmentConfig, augment_frames
+from progress_rm.models import FAMILIES, MultiviewSarmConfig
+from progress_rm.models.base import AUGMENT
 
 STILL = AugmentConfig(0, 0, 0, 0, 0, 0, 0, 0)
 
@@ -47,18 +51,20 @@ def test_a_shift_moves_by_no_more_than_its_range() -> None:
         assert (np.abs(centre - 49.5) <= 11).all()
 
 
-def test_strength_scales_every_range() -> None:
-    config = AugmentConfig(saturation=0.5)
-    np.testing.assert_array_equal(
-        augment_frames(video(), np.random.default_rng(0), config.scaled(0)), video()
-    )
-    assert config.scaled(0.5).shift == config.shift / 2
-    assert config.scaled(0.5).saturation == 0.25
-
-
 def test_saturation_keeps_greys_and_moves_colours() -> None:
     only = AugmentConfig(0, 0, 0, 0, 0, 0, 0, 0, saturation=0.9)
     grey = np.full_like(video(), 120)
     np.testing.assert_allclose(augment_frames(grey, np.random.default_rng(1), only), grey, atol=1)
     changed = augment_frames(video(), np.random.default_rng(1), only)
     assert np.abs(changed.astype(int) - video()).mean() > 2
+
+
+def test_augmentations_are_chosen_by_name() -> None:
+    assert tuple(AUGMENTATIONS) == AUGMENT
+    np.testing.assert_array_equal(
+        augment_frames(video(), np.random.default_rng(0), AUGMENTATIONS["none"]), video()
+    )
+    for family in FAMILIES.values():
+        assert getattr(family(), "augment", "mild") == "mild"
+    with pytest.raises(UserError, match="none, mild, full"):
+        MultiviewSarmConfig(augment="strong")

@@ -25,6 +25,9 @@ class GrmConfig(ProgressModelConfig):
     """Length of small_cnn's feature vector."""
     image_size: int = 96
     """Frames are resized to this before small_cnn sees them."""
+    augment: str = "mild"
+    """How small_cnn's training frames are moved and recoloured: none, mild, or full, for cameras and light that differ
+    between episodes; full takes thousands of encoder steps."""
     views: list[str] = field(default_factory=list)
     """Views to train on, by default all. At run time some may be missing, and others stand in where all are."""
     goal: str = "learned"

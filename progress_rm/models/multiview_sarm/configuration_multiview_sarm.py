@@ -24,9 +24,9 @@ class MultiviewSarmConfig(ProgressModelConfig):
     """Length of small_cnn's feature vector."""
     image_size: int = 96
     """Frames are resized to this before small_cnn sees them."""
-    augment: float = 0.2
-    """How far small_cnn's training frames are moved and recoloured; 1 where cameras and light differ between episodes,
-    which takes thousands of encoder steps."""
+    augment: str = "mild"
+    """How small_cnn's training frames are moved and recoloured: none, mild, or full, for cameras and light that differ
+    between episodes; full takes thousands of encoder steps."""
     views: list[str] = field(default_factory=list)
     """Views to train on, by default all. At run time some may be missing, and others stand in where all are."""
     window: int = 6

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from progress_rm.augment import AugmentConfig, augment_frames
+from progress_rm.augment import AUGMENTATIONS, augment_frames
 from progress_rm.models.base import stage_offsets
 
 if TYPE_CHECKING:
@@ -16,19 +16,6 @@ if TYPE_CHECKING:
     from progress_rm.frames import FrameCache
     from progress_rm.models.multiview_sarm.configuration_multiview_sarm import MultiviewSarmConfig
     from progress_rm.windows import WindowSampler
-
-AUGMENT = AugmentConfig(
-    shift=0.05,
-    scale=0.06,
-    rotation=4.0,
-    bend=0.02,
-    sway=0.0,
-    gain=0.3,
-    offset=15.0,
-    gamma=0.2,
-    saturation=0.4,
-)
-"""How far the encoder's training frames are from the recording where `augment` is 1; drawn anew for each frame."""
 
 
 def sample_windows(
@@ -93,7 +80,7 @@ def sample_frames(
     """Draw `size` single frames with their pixels, mildly shifted and recoloured: windows of the last slot alone."""
     chosen = _draw(data, rng, size)
     views, side = config.views, config.image_size
-    ranges = AUGMENT.scaled(config.augment)
+    ranges = AUGMENTATIONS[config.augment]
     frames = np.zeros((size, 1, len(views), side, side, 3), np.uint8)
     view_mask = np.zeros((size, 1, len(views)), np.bool_)
     state_dim = config.state_dim if config.use_state else 0
