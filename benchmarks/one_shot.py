@@ -25,7 +25,7 @@ from typing import Any
 
 from judge.adapter import Budget
 from judge.features import prepare
-from judge.models.grm import train_grm
+from judge.models.multiview_sarm import train_network
 from judge.policies import Practice
 from judge.sets import Sizes, collect
 from provenance import provenance
@@ -102,7 +102,7 @@ def leave_out(
         scale.sizes.image_size,
     )
     pretrained = home / "pretrained"
-    train_grm(material, scale.budget, options.seed, pretrained, {})
+    train_network(material, scale.budget, options.seed, pretrained, {}, "grm")
     demonstration = data / "demonstration" / task
     if not demonstration.exists():
         call(

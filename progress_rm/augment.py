@@ -36,20 +36,36 @@ class AugmentConfig:
     saturation: float = 0.0
 
 
-AUGMENTATIONS = {
-    "none": AugmentConfig(0, 0, 0, 0, 0, 0, 0, 0),
-    "mild": AugmentConfig(
-        shift=0.04, scale=0.0, rotation=0.0, bend=0.0, sway=0.0, gain=0.15, offset=12.0, gamma=0.0
-    ),
-    "full": AugmentConfig(
-        *(0.05, 0.06, 4.0, 0.02, 0.0),  # shift, scale, rotation, bend, sway
-        gain=0.3,
-        offset=15.0,
-        gamma=0.2,
-        saturation=0.4,
-    ),
-}
-"""How far the frames that train an encoder are from the recording, by `--model.augment`; drawn anew for each frame."""
+FULL = AugmentConfig(
+    *(0.05, 0.06, 4.0, 0.02, 0.0),  # shift, scale, rotation, bend, sway
+    gain=0.3,
+    offset=15.0,
+    gamma=0.2,
+    saturation=0.4,
+)
+"""How far the frames that train an encoder are from the recording, where the augmentation is full."""
+
+
+def augment_alike(frames: NDArray[np.uint8], rng: np.random.Generator, augment: str) -> NDArray[np.uint8]:
+    """Frames as an encoder is trained on them, all changed alike: uint8 [T, H, W, 3].
+
+    Args:
+        frames: square, uint8 [T, H, W, 3].
+        rng: consumed.
+        augment: "none"; "mild": shifted by up to 4 %, in whole pixels, so that it stays sharp, gain and offset a little
+            changed; or "full", see `FULL`.
+    """
+    if augment == "none":
+        return frames
+    if augment == "full":
+        return augment_frames(frames, rng, FULL)
+    side = frames.shape[1]
+    pad = max(1, round(0.04 * side))
+    top, left = rng.integers(0, 2 * pad + 1, 2)
+    padded = np.pad(frames, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="edge")
+    gain, offset = rng.uniform(0.85, 1.15), rng.uniform(-12, 12)
+    table = np.clip(np.arange(256) * gain + offset, 0, 255).astype(np.uint8)
+    return np.asarray(table[padded[:, top : top + side, left : left + side]])
 
 
 def augment_frames(

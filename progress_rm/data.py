@@ -94,11 +94,12 @@ class TrainingData:
         decided there, and one frame in twenty shows it.
         """
         starts, last = self._frames(task)
-        share = max(float(last.mean()), ends) if 0 < last.mean() < 1 else 1.0
-        at_end = rng.random(size) < share
-        frames = np.zeros(size, np.int64)
-        for mask, places in ((at_end, np.flatnonzero(last)), (~at_end, np.flatnonzero(~last))):
-            frames[mask] = rng.choice(places, int(mask.sum())) if mask.any() else 0
+        frames = rng.integers(len(last), size=size)
+        share = float(last.mean())
+        if 0 < share < ends:
+            # Draw anew so many that the whole has the share asked for.
+            again = rng.random(size) < (ends - share) / (1 - share)
+            frames[again] = rng.choice(np.flatnonzero(last), int(again.sum()))
         which = np.searchsorted(starts, frames, side="right") - 1
         return which, frames - starts[which]
 

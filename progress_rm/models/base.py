@@ -108,7 +108,7 @@ class ProgressStream(Protocol):
 
 
 AUGMENT = ("none", "mild", "full")
-"""Names of `progress_rm.augment.AUGMENTATIONS`."""
+"""What `progress_rm.augment.augment_alike` can do."""
 
 
 @dataclass

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from progress_datasets.errors import UserError
-from progress_rm.augment import AUGMENTATIONS, AugmentConfig, augment_frames
+from progress_rm.augment import AugmentConfig, augment_alike, augment_frames
 from progress_rm.models import FAMILIES, MultiviewSarmConfig
-from progress_rm.models.base import AUGMENT
 
 STILL = AugmentConfig(0, 0, 0, 0, 0, 0, 0, 0)
 
@@ -60,11 +59,20 @@ def test_saturation_keeps_greys_and_moves_colours() -> None:
 
 
 def test_augmentations_are_chosen_by_name() -> None:
-    assert tuple(AUGMENTATIONS) == AUGMENT
-    np.testing.assert_array_equal(
-        augment_frames(video(), np.random.default_rng(0), AUGMENTATIONS["none"]), video()
-    )
+    frame, rng = video()[:2, :48, :48], np.random.default_rng(0)
+    np.testing.assert_array_equal(augment_alike(frame, rng, "none"), frame)
+    for augment in ("mild", "full"):
+        changed = augment_alike(frame, rng, augment)
+        assert changed.shape == frame.shape
+        assert (changed != frame).any()
     for family in FAMILIES.values():
         assert getattr(family(), "augment", "mild") == "mild"
     with pytest.raises(UserError, match="none, mild, full"):
         MultiviewSarmConfig(augment="strong")
+
+
+def test_mild_augmentation_does_not_blur() -> None:
+    frame = video()[:2, :48, :48]
+    colours = len(np.unique(frame.reshape(-1, 3), axis=0))
+    changed = augment_alike(frame, np.random.default_rng(3), "mild")
+    assert len(np.unique(changed.reshape(-1, 3), axis=0)) <= colours

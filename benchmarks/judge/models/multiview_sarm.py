@@ -33,7 +33,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no_window": {"window": 1},
     "no_rewind": {"rewind": 0.0},
     "no_filter": {"use_filter": False},
-    "ends_as_they_come": {"ends": 0.0},
+    "more_ends": {"ends": 0.25},
     "no_view_dropout": {"view_dropout": 0.0},
     "no_stages": {"stages": False},
     "equal_budget": {"label_scheme": "equal_budget"},

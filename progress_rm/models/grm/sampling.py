@@ -67,7 +67,7 @@ def sample_frames(
     config: GrmConfig, data: TrainingData, cache: Any, rng: np.random.Generator, size: int
 ) -> dict[str, Any]:
     """The same from `size` frames with their pixels, augmented: frames uint8 [N, V, H, W, 3]."""
-    from progress_rm.augment import AUGMENTATIONS, augment_frames
+    from progress_rm.augment import augment_alike
 
     groups = _groups(config, data, rng, max(1, size // (1 + PICKED + GOALS)))
     side = config.image_size
@@ -78,7 +78,7 @@ def sample_frames(
             pixels = cache.read(episode.source, view)
             if pixels is not None:
                 # One camera pose and one light for all moments of an episode, so that what differs is what was done.
-                frames[rows, v] = augment_frames(pixels[at], rng, AUGMENTATIONS[config.augment])
+                frames[rows, v] = augment_alike(pixels[at], rng, config.augment)
 
     def views(episode: EpisodeFeatures) -> Any:
         dataset, number = episode.source

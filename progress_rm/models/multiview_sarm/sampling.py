@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from progress_rm.augment import AUGMENTATIONS, augment_frames
+from progress_rm.augment import augment_alike
 from progress_rm.models.base import stage_offsets
 
 if TYPE_CHECKING:
@@ -80,7 +80,6 @@ def sample_frames(
     """Draw `size` single frames with their pixels, mildly shifted and recoloured: windows of the last slot alone."""
     chosen = _draw(data, rng, size)
     views, side = config.views, config.image_size
-    ranges = AUGMENTATIONS[config.augment]
     frames = np.zeros((size, 1, len(views), side, side, 3), np.uint8)
     view_mask = np.zeros((size, 1, len(views)), np.bool_)
     state_dim = config.state_dim if config.use_state else 0
@@ -94,7 +93,7 @@ def sample_frames(
             if pixels is not None:
                 view_mask[rows, 0, v] = True
                 for row, t in zip(rows, at, strict=True):
-                    frames[row, 0, v] = augment_frames(pixels[t : t + 1], rng, ranges)[0]
+                    frames[row, 0, v] = augment_alike(pixels[t : t + 1], rng, config.augment)[0]
         if episode.state is not None and state_dim:
             state[rows, 0], state_mask[rows] = episode.state[at], True
     batch = {
