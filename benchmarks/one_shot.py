@@ -25,10 +25,10 @@ from typing import Any
 
 from judge.adapter import Budget
 from judge.features import prepare
-from judge.models.multiview_sarm import train_network
+from judge.models.own import train_network
 from judge.policies import Practice
 from judge.sets import Sizes, collect
-from provenance import provenance
+from provenance import provenance, without_folders
 
 from progress_datasets.options import DatasetsOptions
 from progress_envs.names import task_names
@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "encoder": options.encoder,
         "proposed_stages": options.propose,
         "quick": options.quick,
-        **provenance(["one_shot.py", *_without_folder(sys.argv[1:] if argv is None else argv)]),
+        **provenance(["one_shot.py", *without_folders(sys.argv[1:] if argv is None else argv)]),
     }
     print_table(summary)
     print(json.dumps(summary))
@@ -185,17 +185,6 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output_dir", type=Path, help="keep everything here; repeat to resume")
     return parser.parse_args(argv)
-
-
-def _without_folder(argv: Sequence[str]) -> list[str]:
-    kept: list[str] = []
-    skip = False
-    for word in argv:
-        folder = word.split("=")[0] == "--output_dir"
-        if not folder and not skip:
-            kept.append(word)
-        skip = folder and "=" not in word
-    return kept
 
 
 if __name__ == "__main__":

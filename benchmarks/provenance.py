@@ -22,3 +22,15 @@ def provenance(argv: Sequence[str]) -> dict[str, str]:
         "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}, Python {platform.python_version()}",
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
+
+
+def without_folders(argv: Sequence[str]) -> list[str]:
+    """The arguments but for where things lie, which is nobody else's business."""
+    kept: list[str] = []
+    skip = False
+    for word in argv:
+        folder = word.split("=")[0] in ("--output_dir", "--results")
+        if not folder and not skip:
+            kept.append(word)
+        skip = folder and "=" not in word
+    return kept

@@ -29,7 +29,7 @@ from judge.adapter import Budget, Material
 from judge.features import SCHEME, episodes_of, kinds_of, prepare
 from judge.models import ADAPTERS
 from judge.sets import DEMONSTRATORS
-from provenance import provenance
+from provenance import provenance, without_folders
 
 from progress_datasets.episode_data import EpisodeData
 from progress_datasets.episodes import EpisodeDataset
@@ -308,7 +308,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "scale": asdict(scale),
         "about": SIDES,
         "quick": options.quick,
-        **provenance(["rabc.py", *_without_folders(sys.argv[1:] if argv is None else argv)]),
+        **provenance(["rabc.py", *without_folders(sys.argv[1:] if argv is None else argv)]),
     }
     if options.results is not None:
         options.results.mkdir(parents=True, exist_ok=True)
@@ -346,18 +346,6 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--output_dir", type=Path, help="keep everything here; repeat to resume")
     parser.add_argument("--results", type=Path, help="write the JSON here, too")
     return parser.parse_args(argv)
-
-
-def _without_folders(argv: Sequence[str]) -> list[str]:
-    """The arguments but for where things lie, which is nobody else's business."""
-    kept: list[str] = []
-    skip = False
-    for word in argv:
-        folder = word.split("=")[0] in ("--output_dir", "--results")
-        if not folder and not skip:
-            kept.append(word)
-        skip = folder and "=" not in word
-    return kept
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from judge.models import ABLATION, ADAPTERS, OURS
 from judge.policies import Practice
 from judge.results import page, print_table
 from judge.sets import SETS, Sizes, collect
-from provenance import provenance
+from provenance import provenance, without_folders
 
 from progress_datasets.episodes import EpisodeDataset
 from progress_envs.names import task_names
@@ -194,7 +194,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             "tuned": _tuned(run.folder / "choices"),
             "seconds": _seconds(run.folder / "seconds"),
             "quick": options.quick,
-            **provenance(["reward_accuracy.py", *_without_folders(sys.argv[1:] if argv is None else argv)]),
+            **provenance(["reward_accuracy.py", *without_folders(sys.argv[1:] if argv is None else argv)]),
         }
         print_table(summary)
         target = options.results or options.output_dir
@@ -226,18 +226,6 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--output_dir", type=Path, help="keep everything here; repeat to resume")
     parser.add_argument("--results", type=Path, help="write the JSON, the page and the plot here, too")
     return parser.parse_args(argv)
-
-
-def _without_folders(argv: Sequence[str]) -> list[str]:
-    """The arguments but for where things lie, which is nobody else's business."""
-    kept: list[str] = []
-    skip = False
-    for word in argv:
-        folder = word.split("=")[0] in ("--output_dir", "--results")
-        if not folder and not skip:
-            kept.append(word)
-        skip = folder and "=" not in word
-    return kept
 
 
 def _digest(content: object) -> str:

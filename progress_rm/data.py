@@ -95,8 +95,7 @@ class TrainingData:
         """
         starts, last = self._frames(task)
         frames = rng.integers(len(last), size=size)
-        share = float(last.mean())
-        if 0 < share < ends:
+        if ends and 0 < (share := float(last.mean())) < ends:
             # Draw anew so many that the whole has the share asked for.
             again = rng.random(size) < (ends - share) / (1 - share)
             frames[again] = rng.choice(np.flatnonzero(last), int(again.sum()))

@@ -18,6 +18,7 @@ from progress_datasets.options import DatasetsOptions
 from progress_rm.cache import cache_folder
 from progress_rm.models import MultiviewSarmConfig
 from progress_rm.models.base import ProgressModelConfig
+from progress_rm.models.features import FeatureModelConfig
 
 if TYPE_CHECKING:
     from progress_datasets.episodes import EpisodeDataset
@@ -75,13 +76,11 @@ def run(config: Config) -> dict[str, Any]:
     output = claim_output(config, Path(config.output_dir))
     config.model.fps = _common_fps(datasets)
     config.model.tasks = learn_tasks(datasets, config.model.label_scheme)
-    options: Any = config.model
-    if hasattr(options, "views"):
-        options.views = _views(datasets, options.views)
-    if hasattr(options, "state_dim"):
-        options.state_dim = _state_dim(datasets) if options.use_state else 0
-    if getattr(options, "exemplars", 0) < 0:
-        options.exemplars = 6000 if few_demonstrations(datasets) else 0
+    if isinstance(config.model, FeatureModelConfig):
+        config.model.views = _views(datasets, config.model.views)
+        config.model.state_dim = _state_dim(datasets) if config.model.use_state else 0
+    if isinstance(config.model, MultiviewSarmConfig) and config.model.exemplars < 0:
+        config.model.exemplars = 6000 if few_demonstrations(datasets) else 0
     import torch
     from accelerate import PartialState
 
@@ -170,8 +169,9 @@ def _copied(
         return list(episodes)
     count = config.copies
     if count < 0:
+        frozen = not getattr(model, "encoder_is_trained", False)
         few = few_demonstrations(list(dict.fromkeys(e.source[0] for e in episodes)))
-        count = 0 if getattr(model, "encoder_is_trained", False) else 16 if few else 0
+        count = 16 if frozen and few else 0
     size = getattr(encoder, "image_size", 128)
     return with_copies(
         episodes, encoder, count, FrameCache(output / "frames", size), config.seed, config.model.fps

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -134,8 +133,7 @@ def evaluate_policy(
             successes = [bool(episode["success"]) for episode in info["per_episode"]]
             rates.append(SuccessRate(successes, getattr(policy.config, "n_action_steps", None)))
     finally:
-        with suppress(NotImplementedError):
-            close_envs(made)
+        close_envs(made)
     return rates
 
 

@@ -107,10 +107,6 @@ class ProgressStream(Protocol):
         ...
 
 
-AUGMENT = ("none", "mild", "full")
-"""What `progress_rm.augment.augment_alike` can do."""
-
-
 @dataclass
 class ProgressModelConfig(RewardModelConfig):
     """Options that every family shares."""
@@ -126,9 +122,6 @@ class ProgressModelConfig(RewardModelConfig):
     """Where to run; by default a GPU if there is one."""
 
     def __post_init__(self) -> None:
-        augment = getattr(self, "augment", "none")
-        if augment not in AUGMENT:
-            raise UserError(f"augment={augment} is unknown; choose one of {', '.join(AUGMENT)}")
         if not self.device:
             import torch
 

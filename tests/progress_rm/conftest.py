@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 from progress_datasets.episodes import EpisodeDataset
 from progress_datasets.segments import Outcome, StageSegment
 from progress_datasets.write import EpisodeData, write_dataset
+from progress_rm.data import EpisodeFeatures
+from progress_rm.models.base import ProgressEstimate, ProgressRewardModel, ProgressTrack
 
 FPS = 10
 MakeToy = Callable[..., EpisodeDataset]
@@ -131,3 +134,52 @@ def tiny_grm(two_tasks: list[EpisodeDataset], tmp_path_factory: pytest.TempPathF
     options = [f"--dataset.root=[{roots}]", f"--output_dir={output}", f"--cache_dir={output}-cache"]
     call("train", [*options, "--model.type=grm", *small])
     return output
+
+
+class Contract:
+    """What every family promises: no frame after t changes the answer at t, and live equals offline."""
+
+    @staticmethod
+    def same(a: ProgressTrack, b: ProgressTrack, upto: int) -> bool:
+        """Whether the answers up to a frame are the same to the bit."""
+        fields = ("progress", "stage_probs", "uncertainty", "success")
+        return all(np.array_equal(getattr(a, f)[:upto], getattr(b, f)[:upto]) for f in fields)
+
+    @staticmethod
+    def other_futures(episode: EpisodeFeatures) -> Iterator[tuple[int, EpisodeFeatures]]:
+        """Frames t, and the same episode with everything after t replaced by noise."""
+        rng = np.random.default_rng(0)
+        for t in (0, 4, len(episode) - 2):
+            features = {view: f.copy() for view, f in episode.features.items()}
+            assert episode.state is not None
+            state = episode.state.copy()
+            for f in features.values():
+                f[t + 1 :] = rng.normal(size=f[t + 1 :].shape)
+            state[t + 1 :] = rng.normal(size=state[t + 1 :].shape)
+            yield t, replace(episode, features=features, state=state)
+
+    @staticmethod
+    def live(
+        model: ProgressRewardModel, dataset: EpisodeDataset, number: int, stamped: bool
+    ) -> Iterator[tuple[int, ProgressEstimate]]:
+        """Frames t, and what a stream says of them, with time stamps or without."""
+        state = dataset.column("observation.state", number)
+        frames = {view: list(dataset.frames(number, view)) for view in dataset.views}
+        stream = model.stream(task=dataset.task(number))
+        for t in range(dataset.length(number)):
+            seen = {view: frames[view][t] for view in frames}
+            yield t, stream.step(seen, state[t], t / dataset.fps if stamped else None)
+
+    @staticmethod
+    def assert_equal(live: ProgressEstimate, offline: ProgressTrack, t: int) -> None:
+        """Assert that a live answer is the one for frame t."""
+        assert live.progress == pytest.approx(offline.progress[t], abs=1e-4)
+        assert live.uncertainty == pytest.approx(offline.uncertainty[t], abs=1e-4)
+        assert live.success == pytest.approx(offline.success[t], abs=1e-4)
+        assert list(live.stage_probs.values()) == pytest.approx(offline.stage_probs[t], abs=1e-4)
+
+
+@pytest.fixture
+def contract() -> type[Contract]:
+    """See `Contract`."""
+    return Contract

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,6 @@ from progress_datasets.episodes import EpisodeDataset
 from progress_datasets.errors import UserError
 from progress_rm.cli import call
 from progress_rm.data import EpisodeFeatures, FeatureCache, load_episodes
-from progress_rm.models.base import ProgressTrack
 from progress_rm.models.grm.configuration_grm import ESTIMATES, GrmConfig
 from progress_rm.models.grm.hops import advance, balanced_pairs, hop
 from progress_rm.models.grm.losses import allowed, two_hot
@@ -134,11 +134,6 @@ def episode(
     return load_episodes(two_tasks[0], cache, episodes=[1])[0]
 
 
-def same(a: ProgressTrack, b: ProgressTrack, upto: int) -> bool:
-    fields = ("progress", "stage_probs", "uncertainty", "success")
-    return all(np.array_equal(getattr(a, f)[:upto], getattr(b, f)[:upto]) for f in fields)
-
-
 def test_training_fills_what_is_reported(grm: GrmRewardModel, tiny_grm: Path) -> None:
     assert set(grm.config.validation_mse) == set(ESTIMATES)
     assert grm.config.uncertainty_scale > 0
@@ -147,47 +142,28 @@ def test_training_fills_what_is_reported(grm: GrmRewardModel, tiny_grm: Path) ->
     assert json.loads((tiny_grm / "training.json").read_text())["validation_mse"] >= 0
 
 
-def test_the_future_changes_nothing(grm: GrmRewardModel, episode: EpisodeFeatures) -> None:
-    rng = np.random.default_rng(0)
+def test_the_future_changes_nothing(grm: GrmRewardModel, episode: EpisodeFeatures, contract: Any) -> None:
     before = grm.perspectives(episode)
-    for t in (0, 4, len(episode) - 2):
-        features = {view: f.copy() for view, f in episode.features.items()}
-        assert episode.state is not None
-        state = episode.state.copy()
-        for f in features.values():
-            f[t + 1 :] = rng.normal(size=f[t + 1 :].shape)
-        state[t + 1 :] = rng.normal(size=state[t + 1 :].shape)
-        after = grm.perspectives(replace(episode, features=features, state=state))
+    for t, other in contract.other_futures(episode):
+        after = grm.perspectives(other)
         for name in ESTIMATES:
             np.testing.assert_allclose(
                 after[name].progress[: t + 1], before[name].progress[: t + 1], atol=1e-6
             )
             np.testing.assert_allclose(after[name].success[: t + 1], before[name].success[: t + 1], atol=1e-6)
-            assert not same(after[name], before[name], len(episode))
+            assert not contract.same(after[name], before[name], len(episode))
 
 
 def test_live_equals_offline(
-    grm: GrmRewardModel, episode: EpisodeFeatures, two_tasks: list[EpisodeDataset]
+    grm: GrmRewardModel, episode: EpisodeFeatures, two_tasks: list[EpisodeDataset], contract: Any
 ) -> None:
-    dataset = two_tasks[0]
     offline = grm.track(episode)
-    frames = {view: list(dataset.frames(1, view)) for view in dataset.views}
     for stamped in (True, False):
-        stream = grm.stream(task=dataset.task(1))
-        for t in range(len(episode)):
-            assert episode.state is not None
-            live = stream.step(
-                {view: frames[view][t] for view in frames},
-                episode.state[t],
-                t / dataset.fps if stamped else None,
-            )
-            assert live.progress == pytest.approx(offline.progress[t], abs=1e-4)
-            assert live.uncertainty == pytest.approx(offline.uncertainty[t], abs=1e-4)
-            assert live.success == pytest.approx(offline.success[t], abs=1e-4)
-            assert list(live.stage_probs.values()) == pytest.approx(offline.stage_probs[t], abs=1e-4)
+        for t, live in contract.live(grm, two_tasks[0], 1, stamped):
+            contract.assert_equal(live, offline, t)
 
 
-def test_every_perspective_is_an_answer(grm: GrmRewardModel, episode: EpisodeFeatures) -> None:
+def test_every_perspective_is_an_answer(grm: GrmRewardModel, episode: EpisodeFeatures, contract: Any) -> None:
     tracks = grm.perspectives(episode)
     assert list(tracks) == list(ESTIMATES)
     for track in tracks.values():
@@ -195,7 +171,7 @@ def test_every_perspective_is_an_answer(grm: GrmRewardModel, episode: EpisodeFea
             assert values.dtype == np.float32
             assert ((values >= 0) & (values <= 1)).all()
         np.testing.assert_allclose(track.stage_probs.sum(1), 1, atol=1e-5)
-    assert same(tracks[grm.config.estimate], grm.track(episode), len(episode))
+    assert contract.same(tracks[grm.config.estimate], grm.track(episode), len(episode))
 
 
 def test_views_are_a_set_and_may_be_missing(grm: GrmRewardModel, episode: EpisodeFeatures) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import progress_rm
 from progress_datasets.episodes import EpisodeDataset
 from progress_datasets.errors import UserError
 from progress_rm.data import EpisodeFeatures, FeatureCache, load_episodes
-from progress_rm.models.base import ProgressTrack, find_task
+from progress_rm.models.base import find_task
 from progress_rm.models.multiview_sarm.losses import losses, soft_bins
 from progress_rm.models.multiview_sarm.modeling_multiview_sarm import MultiviewSarmRewardModel
 
@@ -33,52 +34,28 @@ def episode(
     return load_episodes(two_tasks[0], cache, episodes=[1])[0]
 
 
-def same(a: ProgressTrack, b: ProgressTrack, upto: int) -> bool:
-    fields = ("progress", "stage_probs", "uncertainty", "success")
-    return all(np.array_equal(getattr(a, f)[:upto], getattr(b, f)[:upto]) for f in fields)
-
-
 @pytest.mark.parametrize("use_filter", [True, False])
 def test_the_future_changes_nothing(
-    model: MultiviewSarmRewardModel, episode: EpisodeFeatures, use_filter: bool
+    model: MultiviewSarmRewardModel, episode: EpisodeFeatures, use_filter: bool, contract: Any
 ) -> None:
-    rng = np.random.default_rng(0)
     model.config.use_filter = use_filter
     try:
         before = model.track(episode)
-        for t in (0, 4, len(episode) - 2):
-            features = {view: f.copy() for view, f in episode.features.items()}
-            assert episode.state is not None
-            state = episode.state.copy()
-            for f in features.values():
-                f[t + 1 :] = rng.normal(size=f[t + 1 :].shape)
-            state[t + 1 :] = rng.normal(size=state[t + 1 :].shape)
-            after = model.track(replace(episode, features=features, state=state))
-            assert same(before, after, t + 1)
-            assert not same(before, after, len(episode))
+        for t, other in contract.other_futures(episode):
+            after = model.track(other)
+            assert contract.same(before, after, t + 1)
+            assert not contract.same(before, after, len(episode))
     finally:
         model.config.use_filter = True
 
 
 def test_live_equals_offline(
-    model: MultiviewSarmRewardModel, episode: EpisodeFeatures, two_tasks: list[EpisodeDataset]
+    model: MultiviewSarmRewardModel, episode: EpisodeFeatures, two_tasks: list[EpisodeDataset], contract: Any
 ) -> None:
-    dataset = two_tasks[0]
     offline = model.track(episode)
-    frames = {view: list(dataset.frames(1, view)) for view in dataset.views}
     for stamped in (True, False):
-        stream = model.stream(task=dataset.task(1))
-        for t in range(len(episode)):
-            assert episode.state is not None
-            live = stream.step(
-                {view: frames[view][t] for view in frames},
-                episode.state[t],
-                t / dataset.fps if stamped else None,
-            )
-            assert live.progress == pytest.approx(offline.progress[t], abs=1e-4)
-            assert live.uncertainty == pytest.approx(offline.uncertainty[t], abs=1e-4)
-            assert live.success == pytest.approx(offline.success[t], abs=1e-4)
-            assert list(live.stage_probs.values()) == pytest.approx(offline.stage_probs[t], abs=1e-4)
+        for t, live in contract.live(model, two_tasks[0], 1, stamped):
+            contract.assert_equal(live, offline, t)
             assert live.stage == offline.stage[t]
 
 

@@ -16,7 +16,7 @@ from progress_datasets.episodes import EpisodeDataset
 from progress_datasets.errors import UserError
 from progress_rm.cli import call
 from progress_rm.data import EpisodeFeatures, FeatureCache, TrainingData, load_episodes
-from progress_rm.models.base import ProgressTrack, TaskSpec
+from progress_rm.models.base import TaskSpec
 from progress_rm.models.sarm2.losses import primitive_targets
 from progress_rm.models.sarm2.modeling_sarm2 import Sarm2RewardModel
 from progress_rm.models.sarm2.network import allowed_of, shares_of
@@ -75,48 +75,28 @@ def test_a_checkpoint_says_all_it_needs(
     np.testing.assert_array_equal(again.track(episodes[0]).progress, model.track(episodes[0]).progress)
 
 
-def same(a: ProgressTrack, b: ProgressTrack, upto: int) -> bool:
-    fields = ("progress", "stage_probs", "uncertainty", "success")
-    return all(np.array_equal(getattr(a, f)[:upto], getattr(b, f)[:upto]) for f in fields)
-
-
 @pytest.mark.parametrize("use_filter", [True, False])
 def test_the_future_changes_nothing(
-    model: Sarm2RewardModel, episodes: list[EpisodeFeatures], use_filter: bool
+    model: Sarm2RewardModel, episodes: list[EpisodeFeatures], use_filter: bool, contract: Any
 ) -> None:
-    rng = np.random.default_rng(0)
     episode = episodes[1]
     model.config.use_filter = use_filter
     try:
         before = model.track(episode)
-        for t in (0, 4, len(episode) - 2):
-            features = {view: f.copy() for view, f in episode.features.items()}
-            assert episode.state is not None
-            state = episode.state.copy()
-            for f in features.values():
-                f[t + 1 :] = rng.normal(size=f[t + 1 :].shape)
-            state[t + 1 :] = rng.normal(size=state[t + 1 :].shape)
-            after = model.track(replace(episode, features=features, state=state))
-            assert same(before, after, t + 1)
-            assert not same(before, after, len(episode))
+        for t, other in contract.other_futures(episode):
+            after = model.track(other)
+            assert contract.same(before, after, t + 1)
+            assert not contract.same(before, after, len(episode))
     finally:
         model.config.use_filter = True
 
 
 def test_live_equals_offline(
-    model: Sarm2RewardModel, episodes: list[EpisodeFeatures], two_tasks: list[EpisodeDataset]
+    model: Sarm2RewardModel, episodes: list[EpisodeFeatures], two_tasks: list[EpisodeDataset], contract: Any
 ) -> None:
-    dataset, episode = two_tasks[0], episodes[1]
-    offline = model.track(episode)
-    frames = {view: list(dataset.frames(1, view)) for view in dataset.views}
-    stream = model.stream(task=dataset.task(1))
-    for t in range(len(episode)):
-        assert episode.state is not None
-        live = stream.step({view: frames[view][t] for view in frames}, episode.state[t], t / dataset.fps)
-        assert live.progress == pytest.approx(offline.progress[t], abs=1e-4)
-        assert live.uncertainty == pytest.approx(offline.uncertainty[t], abs=1e-4)
-        assert live.success == pytest.approx(offline.success[t], abs=1e-4)
-        assert list(live.stage_probs.values()) == pytest.approx(offline.stage_probs[t], abs=1e-4)
+    offline = model.track(episodes[1])
+    for t, live in contract.live(model, two_tasks[0], 1, stamped=True):
+        contract.assert_equal(live, offline, t)
 
 
 def test_estimates_are_in_range(model: Sarm2RewardModel, episodes: list[EpisodeFeatures]) -> None:

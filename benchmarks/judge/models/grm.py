@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from judge.adapter import Adapter, Budget, Material, Raw
-from judge.models.multiview_sarm import train_network
-from progress_rm.data import EpisodeFeatures
+from judge.adapter import Budget, Material
+from judge.models.own import OwnModel, train_network
 from progress_rm.models.grm.configuration_grm import ESTIMATES
 
 _READ: dict[str, dict[str, Any]] = {name: {"estimate": name} for name in ESTIMATES}
@@ -29,10 +28,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 _READINGS = ("estimate", "goal")
 
 
-class Grm(Adapter):
+class Grm(OwnModel):
     """`grm` as `progress-rm train` makes it, but that its encoder is the shared one and stays frozen."""
-
-    calibrates = True
 
     def __init__(self, variant: str = "") -> None:
         super().__init__()
@@ -44,7 +41,6 @@ class Grm(Adapter):
             else "Robo-Dopamine's idea, ours: hops between two moments, one model for all tasks, default options, "
             "goals learned from the demonstrations."
         )
-        self._model: Any = None
 
     @property
     def folder_name(self) -> str:
@@ -60,8 +56,3 @@ class Grm(Adapter):
                 setattr(self._model.config, name, self.changes[name])
         if material.validation:
             self._model.calibrate(material.validation)
-
-    def ask(self, episode: EpisodeFeatures) -> Raw:
-        """The model's own track."""
-        track = self._model.track(episode)
-        return Raw(track.progress, track.success, track.stage_probs, track.uncertainty)

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from judge.adapter import Adapter, Budget, Material, Raw, kind_of, labels_of
+from judge.adapter import Budget, Material, Raw, kind_of, labels_of
 from judge.features import instructions_of, kinds_of
-from progress_rm.checkpoints import save_model
-from progress_rm.data import EpisodeFeatures, TrainingData
-from progress_rm.models import FAMILIES
+from judge.models.own import OwnModel, train_network
+from progress_rm.data import EpisodeFeatures
 from progress_rm.models.base import TaskSpec
 from progress_rm.models.multiview_sarm.configuration_multiview_sarm import MultiviewSarmConfig
-from progress_rm.models.registry import load_model, make_model
-from progress_rm.train import Config as TrainConfig
-from progress_rm.trainer import Trainer, load_sources
-
-BATCH = 192
-"""Windows a gradient step, as `progress-rm train` has it."""
+from progress_rm.trainer import load_sources
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "only_front": {"views": ["front"]},
@@ -44,10 +36,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 """What is changed. `stages`, `labels` and `encoder` are the benchmark's; the others are the model's own options."""
 
 
-class MultiviewSarm(Adapter):
+class MultiviewSarm(OwnModel):
     """`multiview_sarm` as `progress-rm train` makes it, but that its encoder is the shared one and stays frozen."""
-
-    calibrates = True
 
     def __init__(self, variant: str = "") -> None:
         super().__init__()
@@ -61,7 +51,6 @@ class MultiviewSarm(Adapter):
         self._staged = bool(self.changes.pop("stages", True))
         self._labels = self.changes.pop("labels", "annotated")
         self.encoder_name = self.changes.pop("encoder", None)
-        self._model: Any = None
 
     def fit(self, material: Material, budget: Budget, seed: int, folder: Path, choices: Path) -> None:
         """Train the heads on the shared features."""
@@ -72,62 +61,9 @@ class MultiviewSarm(Adapter):
         self._model = train_network(material, budget, seed, folder, self.changes)
 
     def ask(self, episode: EpisodeFeatures) -> Raw:
-        """The model's own track."""
-        track = self._model.track(episode)
-        stages = track.stage_probs if self._staged else None
-        return Raw(track.progress, track.success, stages, track.uncertainty)
-
-
-def train_network(
-    material: Material,
-    budget: Budget,
-    seed: int,
-    folder: Path,
-    options: Mapping[str, Any],
-    family: str = "multiview_sarm",
-) -> Any:
-    """A model of ours on frozen features, trained by the project's own loop into `folder`, or loaded from there."""
-    best = folder / "best"
-    if not (folder / "done").exists():
-        config: Any = FAMILIES[family](
-            **{
-                "encoder": material.encoder.name,
-                "encoder_dim": material.encoder.dim,
-                "image_size": getattr(material.encoder, "image_size", 96),
-                "tasks": copy.deepcopy(list(material.tasks)),
-                "views": list(material.views),
-                "fps": material.fps,
-                "state_dim": _state_dim(material),
-                **({"exemplars": 0} if hasattr(FAMILIES[family], "exemplars") else {}),
-                **options,
-            }
-        )
-        if not config.use_state:
-            config.state_dim = 0
-        torch.manual_seed(seed)
-        model: Any = make_model(config)
-        model.to(config.device)
-        encoder: Any = model.encoder()
-        if isinstance(encoder, torch.nn.Module):
-            encoder.load_state_dict(material.encoder.state_dict())  # type: ignore[attr-defined]
-            encoder.requires_grad_(False)
-        steps = max(1, round(budget.samples * len(material.kinds) / BATCH))
-        settings = TrainConfig(
-            model=config,
-            steps=steps,
-            encoder_steps=0,
-            batch_size=BATCH,
-            validate_every=max(1, steps // budget.checks),
-            seed=seed,
-        )
-        data = TrainingData(material.training, config.tasks)
-        model.learn_statistics(data)
-        Trainer(settings, model, folder).train_heads(data, material.validation)
-        if material.validation:
-            model.calibrate(material.validation)
-        save_model(model, best)
-        (folder / "done").touch()
-    return load_model(best)
+        """The model's own track; its one stage, where it has only one, says nothing."""
+        raw = super().ask(episode)
+        return raw if self._staged else replace(raw, stage_probs=None)
 
 
 def without_stages(material: Material, labels: str) -> Material:
@@ -176,8 +112,3 @@ class _Known:
     def read(self, dataset: Any, episodes: Sequence[int], views: Sequence[str] = ()) -> list[dict[str, Any]]:
         """As `FeatureCache.read`."""
         return [self._features[id(dataset), episode] for episode in episodes]
-
-
-def _state_dim(material: Material) -> int:
-    state = material.training[0].state
-    return 0 if state is None else int(state.shape[1])

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from judge.adapter import Adapter, Budget, Material, Raw, mean_error, slug, tuned
-from judge.models.multiview_sarm import train_network, without_stages
+from judge.models.multiview_sarm import without_stages
+from judge.models.own import train_network
 from progress_rm.data import EpisodeFeatures
 
 

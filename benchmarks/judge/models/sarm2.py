@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from judge.adapter import Adapter, Budget, Material, Raw
-from judge.models.multiview_sarm import relabelled, train_network, without_stages
+from judge.adapter import Budget, Material, Raw
+from judge.models.multiview_sarm import relabelled, without_stages
+from judge.models.own import OwnModel, train_network
 from progress_rm.data import EpisodeFeatures
 
 SCHEME = "remaining_time"
@@ -18,10 +20,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 """Options of the model, by what they leave out."""
 
 
-class Sarm2(Adapter):
+class Sarm2(OwnModel):
     """`sarm2` as `progress-rm train` makes it, but that its encoder is the shared one and stays frozen."""
-
-    calibrates = True
 
     def __init__(self, variant: str = "") -> None:
         super().__init__()
@@ -32,31 +32,20 @@ class Sarm2(Adapter):
             if variant
             else "Our sarm2, one model for all tasks, default options: primitives, gated experts, remaining time."
         )
-        self._model: Any = None
 
     def fit(self, material: Material, budget: Budget, seed: int, folder: Path, choices: Path) -> None:
         """Train the heads on the shared features."""
         taught = relabelled(material, SCHEME)
         self._model = train_network(taught, budget, seed, folder, self.changes, "sarm2")
 
-    def ask(self, episode: EpisodeFeatures) -> Raw:
-        """The model's own track."""
-        track = self._model.track(episode)
-        return Raw(track.progress, track.success, track.stage_probs, track.uncertainty)
 
-
-class Multitask(Adapter):
+class Multitask(OwnModel):
     """`multiview_sarm` taught what `sarm2` is taught, without primitives: each task is one stage."""
 
-    calibrates = True
     name = "sarm2:multiview_sarm"
     about = (
         "multiview_sarm as one multi-task model without primitives: its only target is the remaining time."
     )
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._model: Any = None
 
     def fit(self, material: Material, budget: Budget, seed: int, folder: Path, choices: Path) -> None:
         """Train the heads on the shared features."""
@@ -65,5 +54,4 @@ class Multitask(Adapter):
 
     def ask(self, episode: EpisodeFeatures) -> Raw:
         """The model's own track; its one stage says nothing."""
-        track = self._model.track(episode)
-        return Raw(track.progress, track.success, None, track.uncertainty)
+        return replace(super().ask(episode), stage_probs=None)

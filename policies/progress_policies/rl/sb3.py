@@ -8,13 +8,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from progress_datasets.errors import UserError
 from progress_policies.rl import Config
-from progress_policies.rl.evaluation import FIRST_SEED, Evaluation
-from progress_policies.rl.world import Decisions, make_world
-from progress_rm.metrics.resample import wilson_interval
+from progress_policies.rl.evaluation import evaluate
+from progress_policies.rl.world import make_world
 
 
 def learn(config: Config) -> dict[str, Any]:
@@ -51,12 +48,16 @@ def learn(config: Config) -> dict[str, Any]:
         tensorboard_log=str(output / "logs"),
         device="cpu",
     )
-    evaluations = [_evaluate(judge, learner, config, 0).as_dict()]
+
+    def act(seen: Any) -> Any:
+        return learner.predict(seen, deterministic=True)[0]
+
+    evaluations = [evaluate(judge, act, config.evaluation_episodes, 0).as_dict()]
     stops = [*range(config.evaluate_every, config.rollouts, config.evaluate_every), config.rollouts]
     for before, done in pairwise([0, *stops]):
         steps = (done - before) * world.scene.max_steps // config.repeat
         learner.learn(steps, reset_num_timesteps=False, tb_log_name="run")
-        evaluations.append(_evaluate(judge, learner, config, done).as_dict())
+        evaluations.append(evaluate(judge, act, config.evaluation_episodes, done).as_dict())
     save_file(learner.policy.state_dict(), output / "policy.safetensors")
     summary = {
         **{name: getattr(config, name) for name in ("env", "algorithm", "reward", "progress", "seed")},
@@ -84,19 +85,3 @@ def _algorithm(name: str) -> Any:
             f"--algorithm={name} needs Stable-Baselines3; install it with: pip install 'progress-rm[rl]'"
         ) from error
     return sb3_contrib.CrossQ if name == "crossq" else sb3_contrib.TQC
-
-
-def _evaluate(judge: Decisions, learner: Any, config: Config, rollouts: int) -> Evaluation:
-    """As `evaluation.evaluate`."""
-    successes, seconds = 0, []
-    for number in range(config.evaluation_episodes):
-        seen, info = judge.reset(seed=FIRST_SEED + number)
-        steps, over = 0, False
-        while not over:
-            action, _ = learner.predict(seen, deterministic=True)
-            seen, _, terminated, truncated, info = judge.step(action)
-            steps, over = steps + 1, terminated or truncated
-        successes += bool(info["is_success"])
-        seconds.append(steps * judge.repeat / judge.scene.fps)
-    low, high = wilson_interval(successes, config.evaluation_episodes)
-    return Evaluation(rollouts, config.evaluation_episodes, successes, low, high, float(np.mean(seconds)))

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from progress_policies.rl import Config
 from progress_policies.rl.base import BasePolicy, NoBase, clone
 from progress_policies.rl.episodes import Episode, demonstrate, play, with_base
-from progress_policies.rl.evaluation import FIRST_SEED, evaluate, film
+from progress_policies.rl.evaluation import FIRST_SEED, evaluate, film, mean_action
 from progress_policies.rl.replay import Replay
 from progress_policies.rl.rlpd import Learner, restore, spread, training_state
 from progress_policies.rl.world import Decisions, make_world
@@ -154,7 +154,8 @@ class Training:
         """Success over the fixed scenes, by the env's word."""
         start = time.perf_counter()
         learner = self.learner if self.done else None
-        found = evaluate(self.judge, self.base, learner, self.config.evaluation_episodes, self.done)
+        act = mean_action(self.base, learner)
+        found = evaluate(self.judge, act, self.config.evaluation_episodes, self.done)
         self.seconds["evaluation"] += time.perf_counter() - start
         self.evaluations.append(found.as_dict())
         writer.add_scalar("evaluation/success", found.success, self.done)
@@ -206,7 +207,7 @@ class Training:
         for number in range(self.config.videos):
             path = self.output / "videos" / f"episode_{number}.mp4"
             if not path.exists():
-                film(self.judge, self.base, self.learner, path, FIRST_SEED + number)
+                film(self.judge, mean_action(self.base, self.learner), path, FIRST_SEED + number)
         lived = sum(value for name, value in self.seconds.items() if name != "evaluation")
         summary = {
             "env": self.config.env,

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from progress_datasets.errors import UserError
-from progress_rm.encoders import make_encoder
-from progress_rm.encoders.base import Encoder
 from progress_rm.encoders.text import DIM as INSTRUCTION_DIM
-from progress_rm.encoders.text import embed_instruction
-from progress_rm.models.base import ProgressRewardModel
+from progress_rm.models.features import FeatureModel
 from progress_rm.models.grm.anchors import Goals, Memory, goal_from_files
 from progress_rm.models.grm.answers import HopEvidence
 from progress_rm.models.grm.configuration_grm import GrmConfig
@@ -25,7 +22,7 @@ from progress_rm.models.grm.network import HopNetwork, Moments
 Views = Mapping[str, NDArray[np.uint8]]
 
 
-class HopComparer(ProgressRewardModel, ABC):
+class HopComparer(FeatureModel, ABC):
     """Encoder, network, goals and memory, and how they are asked; `GrmRewardModel` adds training and progress.
 
     Raises:
@@ -37,13 +34,9 @@ class HopComparer(ProgressRewardModel, ABC):
 
     def __init__(self, config: GrmConfig, dataset_stats: Any = None, dataset_meta: Any = None) -> None:
         super().__init__(config)
-        if not config.tasks:
-            raise UserError("grm knows no task yet; train it with 'progress-rm train' or load a trained one")
-        self._encoder: Any = make_encoder(
-            config.encoder, image_size=config.image_size, dim=config.encoder_dim
-        )
+        self.prepare()
         dim, views = int(self._encoder.dim), len(config.views)
-        state = config.state_dim if config.use_state else 0
+        state = config.state_size
         self.network = HopNetwork(
             feature_dim=dim,
             num_views=views,
@@ -55,31 +48,8 @@ class HopComparer(ProgressRewardModel, ABC):
             bins=config.bins,
             dropout=config.dropout,
         )
-        self.feature_mean: Tensor
-        self.feature_scale: Tensor
-        self.state_mean: Tensor
-        self.state_scale: Tensor
-        self.instructions: Tensor
-        self.register_buffer("feature_mean", torch.zeros(views + 1, dim))
-        self.register_buffer("feature_scale", torch.ones(views + 1, dim))
-        self.register_buffer("state_mean", torch.zeros(state))
-        self.register_buffer("state_scale", torch.ones(state))
-        self.register_buffer(
-            "instructions",
-            torch.from_numpy(np.stack([embed_instruction(t.instruction) for t in config.tasks])),
-        )
         self.goals = Goals(len(config.tasks), views, dim, state)
         self.memory = Memory(config.replay_rows, views, dim, state)
-
-    def encoder(self) -> Encoder | None:
-        """The image encoder; `small_cnn` is a part of the model and trained with it."""
-        encoder: Encoder = self._encoder
-        return encoder
-
-    @property
-    def encoder_is_trained(self) -> bool:
-        """Whether the encoder has weights that training must find."""
-        return isinstance(self._encoder, nn.Module)
 
     def moments(
         self,
@@ -108,6 +78,13 @@ class HopComparer(ProgressRewardModel, ABC):
             torch.full((count,), has_state, device=device),
         )
 
+    def refuse_hindsight(self) -> None:
+        """Raise a UserError where the goal is the episode's own last frame, which nobody has while it goes on."""
+        if self.config.goal == "hindsight":
+            raise UserError(
+                "the goal 'hindsight' is the last frame, which is not known live; use goal=learned"
+            )
+
     @torch.no_grad()
     def goal_moment(self, task: int, views: Sequence[str], goal: Views | None = None) -> Moments:
         """The goal as a moment of these views, by the config's `goal` or from the pictures given.
@@ -115,10 +92,8 @@ class HopComparer(ProgressRewardModel, ABC):
         Raises:
             UserError: the goal shows none of the views, or would be the last frame of a live episode.
         """
-        if goal is None and self.config.goal == "hindsight":
-            raise UserError(
-                "the goal 'hindsight' is the last frame, which is not known live; use goal=learned"
-            )
+        if goal is None:
+            self.refuse_hindsight()
         if goal is None and self.config.goal not in ("learned", "text"):
             goal = goal_from_files(self.config.goal, self.config.views)
         if goal is None:
@@ -176,35 +151,3 @@ class HopComparer(ProgressRewardModel, ABC):
         forward, backward = (logits.softmax(-1) @ self.network.hop_values).tolist()
         found = (forward + 1 + backward) / 2 if has_first else 1 + backward
         return float(min(max(found, 0.0), 1.0))
-
-    def _encode(self, frames: Tensor, mask: Tensor) -> Tensor:
-        """Pixels uint8 [N, V, H, W, 3] → features [N, V, D], where `mask` [N, V] says there are any."""
-        if isinstance(self._encoder, nn.Module):
-            present = self._encoder(frames[mask])
-        else:
-            present = torch.from_numpy(self._encoder.encode(frames[mask].cpu().numpy())).to(mask.device)
-        features = torch.zeros(*mask.shape, present.shape[-1], dtype=torch.float32, device=mask.device)
-        features[mask] = present.float()
-        return features
-
-    def _view_id(self, view: str) -> int:
-        return self.config.views.index(view) if view in self.config.views else len(self.config.views)
-
-    def _standardise(self, features: Tensor, view_ids: Tensor) -> Tensor:
-        return ((features - self.feature_mean[view_ids]) / self.feature_scale[view_ids]).clamp(-8, 8)
-
-    def _standardise_state(self, state: Tensor) -> Tensor:
-        return ((state - self.state_mean) / self.state_scale).clamp(-5, 5)
-
-    def usable_views(self, given: Iterable[str]) -> list[str]:
-        """Those that the model knows, or all where it knows none of them.
-
-        Raises:
-            UserError: there is none.
-        """
-        names = sorted(given)
-        if not names:
-            raise UserError(
-                f"there is no view to look at; this model was trained on {', '.join(self.config.views)}"
-            )
-        return [name for name in names if name in self.config.views] or names

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lerobot.configs.rewards import RewardModelConfig
-from lerobot.optim.optimizers import AdamWConfig, OptimizerConfig
 
 from progress_datasets.errors import UserError
-from progress_rm.models.base import ProgressModelConfig
+from progress_rm.models.features import FeatureModelConfig
 
 ESTIMATES = ("incremental", "forward", "backward", "mean", "consistency")
 """Three perspectives, then two ways to fuse them."""
@@ -16,20 +15,9 @@ ESTIMATES = ("incremental", "forward", "backward", "mean", "consistency")
 
 @RewardModelConfig.register_subclass("grm")
 @dataclass
-class GrmConfig(ProgressModelConfig):
+class GrmConfig(FeatureModelConfig):
     """Relative progress between two moments, given a goal (after Robo-Dopamine, arXiv 2512.23703)."""
 
-    encoder: str = "small_cnn"
-    """Image encoder: classical, small_cnn, or transformers:NAME_OR_PATH (DINOv2/3, SigLIP, CLIP, …)."""
-    encoder_dim: int = 128
-    """Length of small_cnn's feature vector."""
-    image_size: int = 96
-    """Frames are resized to this before small_cnn sees them."""
-    augment: str = "mild"
-    """How small_cnn's training frames are moved and recoloured: none, mild, or full, for cameras and light that differ
-    between episodes; full takes thousands of encoder steps."""
-    views: list[str] = field(default_factory=list)
-    """Views to train on, by default all. At run time some may be missing, and others stand in where all are."""
     goal: str = "learned"
     """What is compared with: learned (the ends of the demonstrations), text (the instruction alone), the path of an
     image VIEW.png or of a folder of them, or hindsight (the episode's own last frame, for analysis only)."""
@@ -37,10 +25,6 @@ class GrmConfig(ProgressModelConfig):
     """Which perspective (incremental, forward, backward) or fusion of them (mean, consistency) is the progress."""
     hop_s: float = 1.0
     """Seconds between the two moments of an incremental hop."""
-    use_state: bool = True
-    """Read the robot's state where the data has one."""
-    state_dim: int = 0
-    """Length of the state; filled by training, 0 where there is none."""
     use_instruction: bool = True
     """Read the instruction."""
     hidden: int = 128
@@ -53,8 +37,6 @@ class GrmConfig(ProgressModelConfig):
     """The hop is a distribution over so many values from −1 to 1; odd, so that 0 is among them."""
     dropout: float = 0.1
     """Dropout in the network."""
-    feature_noise: float = 0.1
-    """Standard deviation of the noise added to standardised features in training."""
     view_dropout: float = 0.2
     """Probability that training hides a view of a query; half as often it hides the view's name."""
     state_dropout: float = 0.2
@@ -67,16 +49,8 @@ class GrmConfig(ProgressModelConfig):
     """Frames remembered in all; filled by training."""
     uncertainty_scale: float = 1.0
     """Factor of the stated standard deviations; fitted on the validation episodes."""
-    success_scale: float = 1.0
-    """Slope of the calibrated success probability; fitted on the validation episodes."""
-    success_offset: float = 0.0
-    """Offset of the calibrated success probability; fitted on the validation episodes."""
     validation_mse: dict[str, float] = field(default_factory=dict)
     """Error of every perspective and fusion on the validation episodes; filled by training."""
-    learning_rate: float = 1e-3
-    """Peak learning rate of AdamW."""
-    weight_decay: float = 0.01
-    """Weight decay of AdamW."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -98,7 +72,3 @@ class GrmConfig(ProgressModelConfig):
     def observation_delta_indices(self) -> list[int]:
         """The episode's first frame, as LeRobot clamps to it, and now."""
         return [-1_000_000, 0]
-
-    def get_optimizer_preset(self) -> OptimizerConfig:
-        """AdamW with this config's learning rate and weight decay."""
-        return AdamWConfig(lr=self.learning_rate, weight_decay=self.weight_decay, grad_clip_norm=1.0)

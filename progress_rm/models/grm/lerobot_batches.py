@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from progress_rm.models.base import find_task
 from progress_rm.models.multiview_sarm.lerobot_batches import convert_observations
 
 if TYPE_CHECKING:
@@ -25,12 +24,10 @@ def anchored_progress(model: GrmRewardModel, batch: dict[str, Any]) -> Tensor:
     seen: Any = convert_observations(model.config, batch)
     names = [k.removeprefix(_IMAGES) for k in batch if k.startswith(_IMAGES) and not k.endswith("_is_pad")]
     pixels = seen["frames"].numpy()
-    count, width = pixels.shape[:2]
-    tasks = batch.get("task") or [None] * count
+    width = pixels.shape[1]
     encoder: Any = model.encoder()
     answers = []
-    for row, instruction in enumerate(tasks):
-        task = find_task(model.config.tasks, instruction)
+    for row, task in enumerate(seen["instruction"].tolist()):
         slots = [0, width - 1]
         shown = {view: encoder.encode(pixels[row, slots, v]) for v, view in enumerate(names)}
         state = seen["state"][row, slots].numpy() if bool(seen["state_mask"][row]) else None

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from progress_datasets.errors import UserError
@@ -41,30 +40,10 @@ class GrmRewardModel(HopComparer):
     """
 
     def learn_statistics(self, data: TrainingData) -> None:
-        """Standardisation of state and, for a frozen encoder, of features (per view); goals and frames to rehearse."""
-        states = [e.state for e in data.episodes if e.state is not None]
-        if self.state_mean.numel() and states:
-            rows = np.concatenate(states)
-            self.state_mean.copy_(torch.from_numpy(rows.mean(0)))
-            self.state_scale.copy_(torch.from_numpy(np.maximum(rows.std(0), 1e-3)))
-        if not data.episodes[0].features:
-            return
-        if not self.encoder_is_trained:
-            pooled = []
-            for i, view in enumerate(self.config.views):
-                pooled.append(
-                    np.concatenate([e.features[view] for e in data.episodes if view in e.features]).astype(
-                        np.float32
-                    )
-                )
-                self._set_feature_statistics(i, pooled[-1])
-            self._set_feature_statistics(len(self.config.views), np.concatenate(pooled))
-        self.remember(data, range(len(data.tasks)))
-
-    def _set_feature_statistics(self, view: int, rows: NDArray[np.float32]) -> None:
-        self.feature_mean[view] = torch.from_numpy(rows.mean(0)).to(self.feature_mean)
-        floor = 1e-3 + 0.05 * float(rows.std())
-        self.feature_scale[view] = torch.from_numpy(np.maximum(rows.std(0), floor)).to(self.feature_scale)
+        """See `FeatureModel.learn_statistics`; where there are features, also goals and frames to rehearse."""
+        super().learn_statistics(data)
+        if data.episodes[0].features:
+            self.remember(data, range(len(data.tasks)))
 
     def remember(self, data: TrainingData, tasks: Sequence[int], before: Memory | None = None) -> None:
         """Learn the goals of these tasks and keep some of their frames, besides those kept before."""

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from progress_datasets.errors import UserError
 from progress_rm.models.base import ProgressEstimate
 from progress_rm.models.grm.answers import answer
 from progress_rm.models.grm.network import Moments
 from progress_rm.models.grm.reconstruct import START, Reconstruction, earlier_moments
+from progress_rm.models.ticks import check_tick, tick_time
 
 if TYPE_CHECKING:
     from progress_rm.models.grm.modeling_grm import GrmRewardModel
@@ -27,10 +27,8 @@ class GrmStream:
         self, model: GrmRewardModel, task: int, goal: Mapping[str, NDArray[np.uint8]] | None
     ) -> None:
         model.eval()
-        if goal is None and model.config.goal == "hindsight":
-            raise UserError(
-                "the goal 'hindsight' is the last frame, which is not known live; use goal=learned"
-            )
+        if goal is None:
+            model.refuse_hindsight()
         self._model, self._task, self._goal = model, task, goal
         self._period = 1 / model.config.fps
         self._views: list[str] = []
@@ -57,9 +55,7 @@ class GrmStream:
             known = self._model.config.views
             self._views = list(known) if usable[0] in known else usable
         last = self._recent[-1][0] if self._recent else None
-        now = timestamp if timestamp is not None else (0.0 if last is None else last + self._period)
-        if last is not None and now <= last:
-            raise UserError(f"time stamp {now} does not come after {last}; ticks come in order of time")
+        now = tick_time(timestamp, last, self._period)
         moment = self._see(frames, usable, state)
         if self._first is None or self._end is None:
             self._first = moment
@@ -86,25 +82,3 @@ class GrmStream:
         seen = {view: encoder.encode(frames[view][None]).astype(np.float16) for view in usable}
         row = None if state is None else np.asarray(state, dtype=np.float32)[None]
         return self._model.moments(seen, self._views, row)
-
-
-def check_tick(
-    frames: Mapping[str, NDArray[np.uint8]], state: NDArray[np.float32] | None, state_dim: int
-) -> None:
-    """Refuse frames and states that a model cannot use.
-
-    Raises:
-        UserError: a frame is not RGB uint8 [H, W, 3], or the state is not finite or has another length.
-    """
-    for view, frame in frames.items():
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-            raise UserError(
-                f"view '{view}' is {frame.dtype} {frame.shape}; give RGB uint8 of shape (height, width, 3)"
-            )
-    if state is not None:
-        if state_dim and np.shape(state) != (state_dim,):
-            raise UserError(
-                f"the state has shape {np.shape(state)}; this model was trained on ({state_dim},)"
-            )
-        if not np.isfinite(state).all():
-            raise UserError("the state is not finite; leave it out (state=None) where it is not known")

@@ -15,6 +15,9 @@ from progress_rm.encoders.text import embed_instruction
 from progress_rm.models.base import find_task, stage_offsets, words_for
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from progress_rm.labels import EpisodeLabels
     from progress_rm.models.multiview_sarm.configuration_multiview_sarm import MultiviewSarmConfig
 
 _IMAGES = "observation.images."
@@ -62,7 +65,11 @@ class LeRobotBatches:
             rows, labels = dataset.index(e), episode.labels
             offset = offsets[find_task(config.tasks, episode.task)]
             self._stage[rows] = np.where(labels.stage >= 0, labels.stage + offset, -1)
-            self._within[rows], self._done[rows] = labels.within, labels.done
+            self._within[rows], self._done[rows] = self._positions(labels), labels.done
+
+    def _positions(self, labels: EpisodeLabels) -> NDArray[np.float32]:
+        """What "within" is to a model, float32 [T]."""
+        return labels.within
 
     def convert(self, batch: dict[str, Any]) -> dict[str, Any]:
         """A batch with LeRobot's keys → one with ours, labelled; see `sampling.sample_windows`."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -12,18 +12,16 @@ from torch import Tensor, nn
 
 from progress_datasets.errors import UserError
 from progress_rm.data import EpisodeFeatures, TrainingData
-from progress_rm.encoders import make_encoder
-from progress_rm.encoders.base import Encoder
 from progress_rm.encoders.text import DIM as INSTRUCTION_DIM
 from progress_rm.encoders.text import embed_instruction
 from progress_rm.exemplars import ExemplarHead
 from progress_rm.models.base import (
     ProgressEstimate,
-    ProgressRewardModel,
     ProgressTrack,
     find_task,
     words_for,
 )
+from progress_rm.models.features import FeatureModel
 from progress_rm.models.multiview_sarm.answers import Answers, StageEvidence
 from progress_rm.models.multiview_sarm.configuration_multiview_sarm import MultiviewSarmConfig
 from progress_rm.models.multiview_sarm.losses import losses
@@ -33,11 +31,14 @@ from progress_rm.models.multiview_sarm.network import Evidence, MultiviewSarmNet
 from progress_rm.models.multiview_sarm.sampling import sample_frames, sample_windows
 from progress_rm.windows import WindowSampler
 
+if TYPE_CHECKING:
+    from progress_rm.models.multiview_sarm.lerobot_batches import LeRobotBatches
+
 _CHUNK = 256
 """Frames or windows a pass when scoring."""
 
 
-class MultiviewSarmRewardModel(ProgressRewardModel):
+class MultiviewSarmRewardModel(FeatureModel):
     """Stage head and within-stage head over a causal window of set-fused views, then the stage filter.
 
     Args:
@@ -56,78 +57,45 @@ class MultiviewSarmRewardModel(ProgressRewardModel):
         self, config: MultiviewSarmConfig, dataset_stats: Any = None, dataset_meta: Any = None
     ) -> None:
         super().__init__(config)
-        self._lerobot = None
-        if dataset_meta is not None:
-            from progress_rm.models.multiview_sarm.lerobot_batches import LeRobotBatches
-
-            self._lerobot = LeRobotBatches(config, dataset_meta)
-        if not config.tasks:
-            raise UserError(
-                "multiview_sarm knows no task yet; train it with 'progress-rm train' or load a trained one"
-            )
+        self._lerobot = None if dataset_meta is None else self._make_batches(dataset_meta)
+        self.prepare()
         self.windows = WindowSampler(config.window, config.spacing_s)
-        self._encoder: Any = make_encoder(
-            config.encoder, image_size=config.image_size, dim=config.encoder_dim
-        )
-        dim = int(self._encoder.dim)
-        num_stages = stages_of_task(config.tasks).shape[1]
-        self.network = MultiviewSarmNetwork(
-            feature_dim=dim,
-            num_views=len(config.views),
-            state_dim=config.state_dim if config.use_state else 0,
-            instruction_dim=INSTRUCTION_DIM,
-            num_stages=num_stages,
-            slots=config.window + 1,
-            hidden=config.hidden,
-            layers=config.layers,
-            heads=config.heads,
-            bins=config.bins,
-            dropout=config.dropout,
-        )
-        views, state = len(config.views) + 1, config.state_dim if config.use_state else 0
-        self.feature_mean: Tensor
-        self.feature_scale: Tensor
-        self.state_mean: Tensor
-        self.state_scale: Tensor
+        self.network = self._make_network()
         self.stages_of_task: Tensor
-        self.instructions: Tensor
-        self.register_buffer("feature_mean", torch.zeros(views, dim))
-        self.register_buffer("feature_scale", torch.ones(views, dim))
-        self.register_buffer("state_mean", torch.zeros(state))
-        self.register_buffer("state_scale", torch.ones(state))
         self.register_buffer("stages_of_task", stages_of_task(config.tasks))
-        self.register_buffer(
-            "instructions",
-            torch.from_numpy(np.stack([embed_instruction(t.instruction) for t in config.tasks])),
-        )
         self.exemplars = nn.ModuleList(
             ExemplarHead(len(task.stages), len(config.views), self._blocks(), rows)
             for task, rows in zip(config.tasks, config.exemplar_rows, strict=False)
         )
         self.answers = Answers(config)
 
+    def _make_batches(self, meta: Any) -> LeRobotBatches:
+        from progress_rm.models.multiview_sarm.lerobot_batches import LeRobotBatches
+
+        return LeRobotBatches(self.config, meta)
+
+    def _make_network(self) -> MultiviewSarmNetwork:
+        return MultiviewSarmNetwork(
+            num_stages=stages_of_task(self.config.tasks).shape[1], **self._trunk_options()
+        )
+
+    def _trunk_options(self) -> dict[str, Any]:
+        """What `MultiviewSarmNetwork` asks for beside the number of stages."""
+        config = self.config
+        return {
+            "feature_dim": int(self._encoder.dim),
+            "num_views": len(config.views),
+            "state_dim": config.state_size,
+            "instruction_dim": INSTRUCTION_DIM,
+            "slots": config.window + 1,
+            **{name: getattr(config, name) for name in ("hidden", "layers", "heads", "bins", "dropout")},
+        }
+
     # --- what the trainer asks for ------------------------------------------------------------------------------
 
-    def encoder(self) -> Encoder | None:
-        """The image encoder; `small_cnn` is a part of the model and trained with it."""
-        encoder: Encoder = self._encoder
-        return encoder
-
     def learn_statistics(self, data: TrainingData) -> None:
-        """Standardisation of state and, for a frozen encoder, of features (per view)."""
-        if not self.encoder_is_trained:
-            known = self.config.views
-            pooled: list[NDArray[np.float32]] = []
-            for i, view in enumerate(known):
-                found = [e.features[view] for e in data.episodes if view in e.features]
-                pooled.append(np.concatenate(found).astype(np.float32))
-                self._set_feature_statistics(i, pooled[-1])
-            self._set_feature_statistics(len(known), np.concatenate(pooled))
-        states = [e.state for e in data.episodes if e.state is not None]
-        if self.state_mean.numel() and states:
-            rows = np.concatenate(states)
-            self.state_mean.copy_(torch.from_numpy(rows.mean(0)))
-            self.state_scale.copy_(torch.from_numpy(np.maximum(rows.std(0), 1e-3)))
+        """See `FeatureModel.learn_statistics`; remembers frames where the options say so."""
+        super().learn_statistics(data)
         if self.config.exemplars > 0 and not self.encoder_is_trained:
             self.exemplars = fit_exemplars(data, self.config.views, self._blocks(), self.config.exemplars)
             self.config.exemplar_rows = [cast(ExemplarHead, head).rows for head in self.exemplars]
@@ -135,11 +103,6 @@ class MultiviewSarmRewardModel(ProgressRewardModel):
     def _blocks(self) -> Sequence[int]:
         """Widths of the parts of a feature vector that mean different things."""
         return getattr(self._encoder, "blocks", None) or [int(self._encoder.dim)]
-
-    def _set_feature_statistics(self, view: int, rows: NDArray[np.float32]) -> None:
-        self.feature_mean[view] = torch.from_numpy(rows.mean(0)).to(self.feature_mean)
-        floor = 1e-3 + 0.05 * float(rows.std())
-        self.feature_scale[view] = torch.from_numpy(np.maximum(rows.std(0), floor)).to(self.feature_scale)
 
     def sample(self, data: TrainingData, rng: np.random.Generator, size: int) -> dict[str, Any]:
         """`size` windows of all tasks, with rewound and wrongly instructed ones among them."""
@@ -151,24 +114,22 @@ class MultiviewSarmRewardModel(ProgressRewardModel):
         """`size` single frames with their pixels, to train the encoder on."""
         return sample_frames(self.config, data, frames, rng, size)
 
-    @property
-    def encoder_is_trained(self) -> bool:
-        """Whether the encoder has weights that training must find."""
-        return isinstance(self._encoder, nn.Module)
-
     def forward(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
         """Loss of a batch from `sample`, or from LeRobot's data loader.
 
         Returns:
             The summed cross entropies of stage, position within the stage, done and match, and each of them.
         """
+        batch = self._labelled(batch)
+        return losses(self._evidence(batch), batch, self.stages_of_task)
+
+    def _labelled(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """A batch from `sample`, or from LeRobot's data loader and then labelled, on the model's device."""
         if "stage" not in batch:
             if self._lerobot is None:
                 raise UserError("this model was not made for a dataset; lerobot-train gives it one")
             batch = self._lerobot.convert(batch)
-        batch = {k: v.to(self.feature_mean.device) if isinstance(v, Tensor) else v for k, v in batch.items()}
-        evidence = self._evidence(batch)
-        return losses(evidence, batch, self.stages_of_task)
+        return {k: v.to(self.feature_mean.device) if isinstance(v, Tensor) else v for k, v in batch.items()}
 
     def _evidence(self, batch: dict[str, Any]) -> Evidence:
         features = (
@@ -199,16 +160,6 @@ class MultiviewSarmRewardModel(ProgressRewardModel):
         return self.network.read(
             tokens.reshape(count, width, -1), batch["frame_mask"], batch["slots"], instruction
         )
-
-    def _encode(self, frames: Tensor, mask: Tensor) -> Tensor:
-        """Pixels uint8 [B, W, V, H, W, 3] → features [B, W, V, D], where `mask` [B, W, V] says there are any."""
-        if isinstance(self._encoder, nn.Module):
-            present = self._encoder(frames[mask])
-        else:
-            present = torch.from_numpy(self._encoder.encode(frames[mask].cpu().numpy())).to(mask.device)
-        features = torch.zeros(*mask.shape, present.shape[-1], dtype=torch.float32, device=mask.device)
-        features[mask] = present.float()
-        return features
 
     # --- answering ----------------------------------------------------------------------------------------------
 
@@ -321,28 +272,6 @@ class MultiviewSarmRewardModel(ProgressRewardModel):
     def compute_reward(self, batch: dict[str, Tensor]) -> Tensor:
         """Progress at t for each window of a batch: float32 [B], in [0, 1]. LeRobot's interface."""
         return torch.tensor([e.progress for e in self.predict(batch)])
-
-    def _view_id(self, view: str) -> int:
-        return self.config.views.index(view) if view in self.config.views else len(self.config.views)
-
-    def _standardise(self, features: Tensor, view_ids: Tensor) -> Tensor:
-        return ((features - self.feature_mean[view_ids]) / self.feature_scale[view_ids]).clamp(-8, 8)
-
-    def _standardise_state(self, state: Tensor) -> Tensor:
-        return ((state - self.state_mean) / self.state_scale).clamp(-5, 5)
-
-    def usable_views(self, given: Iterable[str]) -> list[str]:
-        """Those that the model knows, or all where it knows none of them.
-
-        Raises:
-            UserError: there is none.
-        """
-        names = sorted(given)
-        if not names:
-            raise UserError(
-                f"there is no view to look at; this model was trained on {', '.join(self.config.views)}"
-            )
-        return [name for name in names if name in self.config.views] or names
 
 
 def _chunks(queries: NDArray[np.int64]) -> list[NDArray[np.int64]]:

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from progress_datasets.errors import UserError
 from progress_rm.models.base import ProgressEstimate
+from progress_rm.models.ticks import check_tick, tick_time
 
 if TYPE_CHECKING:
     from progress_rm.models.multiview_sarm.modeling_multiview_sarm import MultiviewSarmRewardModel
@@ -42,12 +42,10 @@ class MultiviewSarmStream:
             UserError: there is no frame, a frame is not RGB uint8 [H, W, 3], the state has another length than in
                 training or is not finite, or time does not advance.
         """
-        self._check(frames, state)
+        check_tick(frames, state, self._model.config.state_dim)
         views = self._model.usable_views(frames)
         last = self._recent[-1][0] if self._recent else None
-        now = timestamp if timestamp is not None else (0.0 if last is None else last + self._period)
-        if last is not None and now <= last:
-            raise UserError(f"time stamp {now} does not come after {last}; ticks come in order of time")
+        now = tick_time(timestamp, last, self._period)
         encoder = self._model.encoder()
         assert encoder is not None
         features = np.stack([encoder.encode(frames[v][None]) for v in views], axis=1).astype(np.float16)
@@ -69,18 +67,3 @@ class MultiviewSarmStream:
         dt = 0.0 if last is None else now - last
         self._filter, estimate = self._model.answers.step(self._task, self._filter, evidence, dt)
         return estimate
-
-    def _check(self, frames: Mapping[str, NDArray[np.uint8]], state: NDArray[np.float32] | None) -> None:
-        for view, frame in frames.items():
-            if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-                raise UserError(
-                    f"view '{view}' is {frame.dtype} {frame.shape}; give RGB uint8 of shape (height, width, 3)"
-                )
-        if state is not None:
-            expected = self._model.config.state_dim
-            if expected and np.shape(state) != (expected,):
-                raise UserError(
-                    f"the state has shape {np.shape(state)}; this model was trained on ({expected},)"
-                )
-            if not np.isfinite(state).all():
-                raise UserError("the state is not finite; leave it out (state=None) where it is not known")

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from progress_datasets.errors import UserError
 from progress_rm.data import EpisodeFeatures, TrainingData
-from progress_rm.encoders.text import DIM as INSTRUCTION_DIM
 from progress_rm.models.base import TaskSpec, find_task, same_task
 from progress_rm.models.multiview_sarm.modeling_multiview_sarm import MultiviewSarmRewardModel
 from progress_rm.models.sarm2.configuration_sarm2 import Sarm2Config
 from progress_rm.models.sarm2.losses import losses
 from progress_rm.models.sarm2.network import Sarm2Network
 from progress_rm.models.sarm2.primitives import primitives_of
+
+if TYPE_CHECKING:
+    from progress_rm.models.multiview_sarm.lerobot_batches import LeRobotBatches
 
 
 class Sarm2RewardModel(MultiviewSarmRewardModel):
@@ -40,18 +41,24 @@ class Sarm2RewardModel(MultiviewSarmRewardModel):
 
     config_class = Sarm2Config
     name = "sarm2"
+    network: Sarm2Network
 
     def __init__(self, config: Sarm2Config, dataset_stats: Any = None, dataset_meta: Any = None) -> None:
         super().__init__(config, dataset_stats, dataset_meta)
-        if dataset_meta is not None:
-            from progress_rm.models.sarm2.lerobot_batches import Sarm2Batches
+        self._valued: tuple[TrainingData, TrainingData] | None = None
 
-            self._lerobot = Sarm2Batches(config, dataset_meta)
+    def _make_batches(self, meta: Any) -> LeRobotBatches:
+        from progress_rm.models.sarm2.lerobot_batches import Sarm2Batches
+
+        return Sarm2Batches(self.config, meta)
+
+    def _make_network(self) -> Sarm2Network:
+        config = self.config
         tasks = _without_wordings(config.tasks)
         names = [stage for task in tasks for stage in task.stages]
         if len(config.stage_primitives) != len(names):
             config.stage_primitives = primitives_of(names, config.primitives)
-        self.network: Sarm2Network = Sarm2Network(
+        return Sarm2Network(
             tasks,
             config.stage_primitives,
             value_bins=config.value_bins,
@@ -61,18 +68,8 @@ class Sarm2RewardModel(MultiviewSarmRewardModel):
             experts=config.experts,
             expert_width=config.expert_width,
             top_k=config.top_k,
-            feature_dim=int(self._encoder.dim),
-            num_views=len(config.views),
-            state_dim=config.state_dim if config.use_state else 0,
-            instruction_dim=INSTRUCTION_DIM,
-            slots=config.window + 1,
-            hidden=config.hidden,
-            layers=config.layers,
-            heads=config.heads,
-            bins=config.bins,
-            dropout=config.dropout,
+            **self._trunk_options(),
         )
-        self._valued: tuple[TrainingData, TrainingData] | None = None
 
     def sample(self, data: TrainingData, rng: np.random.Generator, size: int) -> dict[str, Any]:
         """As `multiview_sarm`'s, but that "within" is how much of the task is done."""
@@ -123,11 +120,7 @@ class Sarm2RewardModel(MultiviewSarmRewardModel):
 
     def forward(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
         """Loss of a batch from `sample`, or from LeRobot's data loader; see `losses`."""
-        if "stage" not in batch:
-            if self._lerobot is None:
-                raise UserError("this model was not made for a dataset; lerobot-train gives it one")
-            batch = self._lerobot.convert(batch)
-        batch = {k: v.to(self.feature_mean.device) if isinstance(v, Tensor) else v for k, v in batch.items()}
+        batch = self._labelled(batch)
         return losses(self._evidence(batch), batch, self.network.allowed, self.config)  # type: ignore[arg-type]
 
 

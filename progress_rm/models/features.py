@@ -1,0 +1,167 @@
+"""What families share that look at features of an image encoder: its options, statistics, names of views."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from lerobot.optim.optimizers import AdamWConfig, OptimizerConfig
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from progress_datasets.errors import UserError
+from progress_rm.encoders import make_encoder
+from progress_rm.encoders.base import Encoder
+from progress_rm.encoders.text import embed_instruction
+from progress_rm.models.base import ProgressModelConfig, ProgressRewardModel
+
+if TYPE_CHECKING:
+    from progress_rm.data import TrainingData
+
+AUGMENT = ("none", "mild", "full")
+"""What `progress_rm.augment.augment_alike` can do."""
+
+
+@dataclass
+class FeatureModelConfig(ProgressModelConfig):
+    """Options of what is looked at, and how it is learned from."""
+
+    encoder: str = "small_cnn"
+    """Image encoder: classical, small_cnn, or transformers:NAME_OR_PATH (DINOv2/3, SigLIP, CLIP, …)."""
+    encoder_dim: int = 128
+    """Length of small_cnn's feature vector."""
+    image_size: int = 96
+    """Frames are resized to this before small_cnn sees them."""
+    augment: str = "mild"
+    """How small_cnn's training frames are moved and recoloured: none, mild, or full, for cameras and light that differ
+    between episodes; full takes thousands of encoder steps."""
+    views: list[str] = field(default_factory=list)
+    """Views to train on, by default all. At run time some may be missing, and others stand in where all are."""
+    use_state: bool = True
+    """Read the robot's state where the data has one."""
+    state_dim: int = 0
+    """Length of the state; filled by training, 0 where there is none."""
+    feature_noise: float = 0.1
+    """Standard deviation of the noise added to standardised features in training."""
+    success_scale: float = 1.0
+    """Slope of the calibrated success probability; fitted on the validation episodes."""
+    success_offset: float = 0.0
+    """Offset of the calibrated success probability; fitted on the validation episodes."""
+    learning_rate: float = 1e-3
+    """Peak learning rate of AdamW."""
+    weight_decay: float = 0.01
+    """Weight decay of AdamW."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.augment not in AUGMENT:
+            raise UserError(f"augment={self.augment} is unknown; choose one of {', '.join(AUGMENT)}")
+
+    @property
+    def state_size(self) -> int:
+        """Length of the state that is read."""
+        return self.state_dim if self.use_state else 0
+
+    def get_optimizer_preset(self) -> OptimizerConfig:
+        """AdamW with this config's learning rate and weight decay."""
+        return AdamWConfig(lr=self.learning_rate, weight_decay=self.weight_decay, grad_clip_norm=1.0)
+
+
+class FeatureModel(ProgressRewardModel, ABC):
+    """A model with an image encoder; a subclass calls `prepare` once its config is filled."""
+
+    def prepare(self) -> None:
+        """Make the encoder, and the buffers for what is known of features, states and instructions.
+
+        Raises:
+            UserError: there are no tasks.
+        """
+        config = self.config
+        if not config.tasks:
+            raise UserError(
+                f"{self.name} knows no task yet; train it with 'progress-rm train' or load a trained one"
+            )
+        self._encoder: Any = make_encoder(
+            config.encoder, image_size=config.image_size, dim=config.encoder_dim
+        )
+        views, dim, state = len(config.views) + 1, int(self._encoder.dim), config.state_size
+        self.feature_mean: Tensor
+        self.feature_scale: Tensor
+        self.state_mean: Tensor
+        self.state_scale: Tensor
+        self.instructions: Tensor
+        self.register_buffer("feature_mean", torch.zeros(views, dim))
+        self.register_buffer("feature_scale", torch.ones(views, dim))
+        self.register_buffer("state_mean", torch.zeros(state))
+        self.register_buffer("state_scale", torch.ones(state))
+        self.register_buffer(
+            "instructions",
+            torch.from_numpy(np.stack([embed_instruction(t.instruction) for t in config.tasks])),
+        )
+
+    def encoder(self) -> Encoder | None:
+        """The image encoder; `small_cnn` is a part of the model and trained with it."""
+        encoder: Encoder = self._encoder
+        return encoder
+
+    @property
+    def encoder_is_trained(self) -> bool:
+        """Whether the encoder has weights that training must find."""
+        return isinstance(self._encoder, nn.Module)
+
+    def learn_statistics(self, data: TrainingData) -> None:
+        """Standardisation of state and, for a frozen encoder, of features (per view)."""
+        if not self.encoder_is_trained:
+            known = self.config.views
+            pooled: list[NDArray[np.float32]] = []
+            for i, view in enumerate(known):
+                found = [e.features[view] for e in data.episodes if view in e.features]
+                pooled.append(np.concatenate(found).astype(np.float32))
+                self._set_feature_statistics(i, pooled[-1])
+            self._set_feature_statistics(len(known), np.concatenate(pooled))
+        states = [e.state for e in data.episodes if e.state is not None]
+        if self.state_mean.numel() and states:
+            rows = np.concatenate(states)
+            self.state_mean.copy_(torch.from_numpy(rows.mean(0)))
+            self.state_scale.copy_(torch.from_numpy(np.maximum(rows.std(0), 1e-3)))
+
+    def _set_feature_statistics(self, view: int, rows: NDArray[np.float32]) -> None:
+        self.feature_mean[view] = torch.from_numpy(rows.mean(0)).to(self.feature_mean)
+        floor = 1e-3 + 0.05 * float(rows.std())
+        self.feature_scale[view] = torch.from_numpy(np.maximum(rows.std(0), floor)).to(self.feature_scale)
+
+    def _encode(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """Pixels uint8 [..., H, W, 3] → features [..., D], where `mask` [...] says there are any."""
+        if isinstance(self._encoder, nn.Module):
+            present = self._encoder(frames[mask])
+        else:
+            present = torch.from_numpy(self._encoder.encode(frames[mask].cpu().numpy())).to(mask.device)
+        features = torch.zeros(*mask.shape, present.shape[-1], dtype=torch.float32, device=mask.device)
+        features[mask] = present.float()
+        return features
+
+    def _view_id(self, view: str) -> int:
+        return self.config.views.index(view) if view in self.config.views else len(self.config.views)
+
+    def _standardise(self, features: Tensor, view_ids: Tensor) -> Tensor:
+        return ((features - self.feature_mean[view_ids]) / self.feature_scale[view_ids]).clamp(-8, 8)
+
+    def _standardise_state(self, state: Tensor) -> Tensor:
+        return ((state - self.state_mean) / self.state_scale).clamp(-5, 5)
+
+    def usable_views(self, given: Iterable[str]) -> list[str]:
+        """Those that the model knows, or all where it knows none of them.
+
+        Raises:
+            UserError: there is none.
+        """
+        names = sorted(given)
+        if not names:
+            raise UserError(
+                f"there is no view to look at; this model was trained on {', '.join(self.config.views)}"
+            )
+        return [name for name in names if name in self.config.views] or names
