@@ -45,7 +45,7 @@ class Config:
     propose: bool = False
     """Propose stages from visual change even where there are annotations."""
     mixed_precision: str = "auto"
-    """no, fp16 or bf16; auto: bf16 where the GPU, or the CPU's matrix unit, multiplies it faster."""
+    """no, fp16 or bf16; auto: bf16 where the GPU, or the CPU, has instructions for it."""
     seed: int = 0
     """Seed of everything drawn."""
     cache_dir: str = ""

@@ -51,7 +51,7 @@ class Config:
     validate_every: int = 125
     """Steps between validations; a checkpoint to resume from is written at each."""
     mixed_precision: str = "auto"
-    """no, fp16 or bf16; auto: bf16 where the GPU, or the CPU's matrix unit, multiplies it faster."""
+    """no, fp16 or bf16; auto: bf16 where the GPU, or the CPU, has instructions for it."""
     seed: int = 0
     """Seed of everything drawn."""
     cache_dir: str = ""

@@ -149,7 +149,8 @@ def precision(option: str) -> str:
         return option
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported() else "no"
-    return "bf16" if torch.cpu.get_capabilities().get("amx_bf16", False) else "no"
+    can = torch.cpu.get_capabilities()
+    return "bf16" if can.get("amx_bf16", False) or can.get("avx512_bf16", False) else "no"
 
 
 def schedule(step: int, steps: int) -> float:
