@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +54,8 @@ class Config:
     """Steps between validations; a checkpoint to resume from is written at each."""
     mixed_precision: str = "auto"
     """no, fp16 or bf16; auto: bf16 where the GPU, or the CPU, has instructions for it."""
+    ensemble: int = 1
+    """Train so many models, from seeds that follow `seed`, to answer together; where they disagree they are unsure."""
     seed: int = 0
     """Seed of everything drawn."""
     cache_dir: str = ""
@@ -67,11 +71,16 @@ def run(config: Config) -> dict[str, Any]:
     from progress_datasets.episodes import EpisodeDataset
     from progress_rm.checkpoints import claim_output
     from progress_rm.data import learn_tasks
-    from progress_rm.models.registry import make_model
 
     start = time.monotonic()
     if not config.output_dir:
         raise UserError("--output_dir is missing; say where the model should go")
+    if config.ensemble < 1:
+        raise UserError(f"--ensemble={config.ensemble}: give the number of models, at least 1")
+    if config.model.type == "ensemble":
+        raise UserError(
+            "--model.type=ensemble: name the members' family, and how many of them by --ensemble=N"
+        )
     datasets = [EpisodeDataset(root) for root in config.dataset.roots()]
     output = claim_output(config, Path(config.output_dir))
     config.model.fps = _common_fps(datasets)
@@ -81,18 +90,16 @@ def run(config: Config) -> dict[str, Any]:
         config.model.state_dim = _state_dim(datasets) if config.model.use_state else 0
     if isinstance(config.model, MultiviewSarmConfig) and config.model.exemplars < 0:
         config.model.exemplars = 6000 if few_demonstrations(datasets) else 0
-    import torch
     from accelerate import PartialState
 
-    torch.manual_seed(config.seed)
-    model = make_model(config.model)
     training, validation = split(datasets, config.validation, config.seed)
     if not validation:
         print(
             "no validation: fewer than five episodes a task, so the last checkpoint is taken as it is, "
             "with the filter's usual trust in it and an uncalibrated probability of success"
         )
-    summary = _fit(config, model, output, training, validation)
+    fit = _fit if config.ensemble == 1 else _fit_ensemble
+    summary = fit(config, output, training, validation)
     summary |= {"seconds": round(time.monotonic() - start, 1), "model": str(output / "best")}
     if PartialState().is_main_process:
         (output / "training.json").write_text(json.dumps(summary, indent=2))
@@ -131,13 +138,54 @@ def split(datasets: Sequence[EpisodeDataset], share: float, seed: int) -> tuple[
     return training, validation
 
 
-def _fit(
-    config: Config, model: ProgressRewardModel, output: Path, training: list[Source], validation: list[Source]
+def _fit_ensemble(
+    config: Config, output: Path, training: list[Source], validation: list[Source]
 ) -> dict[str, Any]:
+    """Each member as it is trained alone with its seed, on the same episodes; then what they say together."""
+    from accelerate import PartialState
+
+    from progress_rm.checkpoints import save_model
+    from progress_rm.data import FeatureCache
+    from progress_rm.models.ensemble.modeling_ensemble import EnsembleRewardModel
+    from progress_rm.models.registry import load_model
+    from progress_rm.trainer import load_sources, validation_error
+
+    folders, found = [], []
+    for number in range(config.ensemble):
+        folder = output / "members" / str(number)
+        member = replace(config, ensemble=1, seed=config.seed + number, model=copy.deepcopy(config.model))
+        summary = folder / "summary.json"
+        if not summary.exists():
+            print(f"member {number + 1} of {config.ensemble}", file=sys.stderr)
+            trained = _fit(member, folder, training, validation)
+            if PartialState().is_main_process:
+                summary.write_text(json.dumps(trained))
+            PartialState().wait_for_everyone()
+        folders.append(folder / "best")
+        found.append(json.loads(summary.read_text()))
+    model = EnsembleRewardModel.of([load_model(folder, config.model.device) for folder in folders])
+    error = None
+    if PartialState().is_main_process:
+        if validation:
+            features = FeatureCache(cache_folder(config.cache_dir), model.encoder())
+            held_out = load_sources(validation, features, config.model)
+            model.calibrate(held_out)
+            error = validation_error(model, held_out)
+        save_model(model, output / "best")
+    members = [one["validation_mse"] for one in found]
+    return {**found[0], "validation_mse": error, "members_validation_mse": members}
+
+
+def _fit(config: Config, output: Path, training: list[Source], validation: list[Source]) -> dict[str, Any]:
+    import torch
+
     from progress_rm.checkpoints import save_model
     from progress_rm.data import FeatureCache, TrainingData
+    from progress_rm.models.registry import make_model
     from progress_rm.trainer import Trainer, load_sources
 
+    torch.manual_seed(config.seed)
+    model = make_model(config.model)
     cache = cache_folder(config.cache_dir)
     trainer = Trainer(config, model, output)
     if trainer.encoder_is_trained:

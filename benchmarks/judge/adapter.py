@@ -16,7 +16,7 @@ from progress_rm.cases import stage_at
 from progress_rm.data import EpisodeFeatures
 from progress_rm.encoders.base import Encoder
 from progress_rm.models.base import TaskSpec
-from progress_rm.models.multiview_sarm.answers import fit_logistic
+from progress_rm.models.calibration import fit_logistic
 
 Floats = NDArray[np.floating]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from progress_rm.models.clock.configuration_clock import ClockConfig
+from progress_rm.models.ensemble.configuration_ensemble import EnsembleConfig
 from progress_rm.models.grm.configuration_grm import GrmConfig
 from progress_rm.models.multiview_sarm.configuration_multiview_sarm import MultiviewSarmConfig
 from progress_rm.models.sarm2.configuration_sarm2 import Sarm2Config
@@ -12,7 +13,8 @@ FAMILIES = {
     "sarm2": Sarm2Config,
     "grm": GrmConfig,
     "clock": ClockConfig,
+    "ensemble": EnsembleConfig,
 }
 """Name → options; a new family is one package and one line here."""
 
-__all__ = ["FAMILIES", "ClockConfig", "GrmConfig", "MultiviewSarmConfig", "Sarm2Config"]
+__all__ = ["FAMILIES", "ClockConfig", "EnsembleConfig", "GrmConfig", "MultiviewSarmConfig", "Sarm2Config"]

@@ -9,7 +9,8 @@ import pytest
 
 from progress_rm.models import MultiviewSarmConfig
 from progress_rm.models.base import TaskSpec
-from progress_rm.models.multiview_sarm.answers import Answers, StageEvidence, fit_logistic
+from progress_rm.models.calibration import fit_logistic
+from progress_rm.models.multiview_sarm.answers import Answers, StageEvidence
 
 TASK = TaskSpec("do it", ["first", "second"], [0.25, 0.75], [1.0, 3.0], 4.0)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from progress_datasets.errors import UserError
 from progress_rm.data import EpisodeFeatures, TrainingData
 from progress_rm.models.base import ProgressTrack, TaskSpec, find_task
+from progress_rm.models.calibration import fit_logistic
 from progress_rm.models.grm.anchors import Memory
 from progress_rm.models.grm.answers import HopEvidence, answer, belief, mean_square, reconstruct_all
 from progress_rm.models.grm.comparer import HopComparer, Views
@@ -21,7 +22,6 @@ from progress_rm.models.grm.losses import losses
 from progress_rm.models.grm.network import Moments
 from progress_rm.models.grm.reconstruct import earlier_moments
 from progress_rm.models.grm.sampling import sample_frames, sample_hops
-from progress_rm.models.multiview_sarm.answers import fit_logistic
 
 _CHUNK = 256
 """Frames a pass when scoring."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from progress_rm.models.base import ProgressEstimate, ProgressTrack
+from progress_rm.models.calibration import fit_logistic, logit
 from progress_rm.stage_filter import FilterState, StageEstimate, StageFilter, StageFilterConfig
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class Answers:
             done.append(episode.labels.done)
         outcome = np.concatenate(done)
         if outcome.any() and not outcome.all():
-            scale, offset = fit_logistic(_logit(np.concatenate(success)), outcome)
+            scale, offset = fit_logistic(logit(np.concatenate(success)), outcome)
             self.config.success_scale, self.config.success_offset = scale, offset
 
     def _error(
@@ -191,8 +192,8 @@ class Answers:
         """
         several = self.config.use_instruction and len(self.config.tasks) > 1
         match = evidence.match if several else np.ones(len(mean))
-        logit = self.config.success_scale * _logit(match * evidence.done * stages[:, -1])
-        success = 1 / (1 + np.exp(-(logit + self.config.success_offset)))
+        belief = self.config.success_scale * logit(match * evidence.done * stages[:, -1])
+        success = 1 / (1 + np.exp(-(belief + self.config.success_offset)))
         progress = success + (1 - success) * match * mean
         variance = success + (1 - success) * match * (std**2 + mean**2) - progress**2
         return ProgressTrack(
@@ -202,43 +203,3 @@ class Answers:
             uncertainty=np.sqrt(np.clip(variance, 0, 1)).astype(np.float32),
             success=success.astype(np.float32),
         )
-
-
-def fit_logistic(x: Array, y: NDArray[np.bool_]) -> tuple[float, float]:
-    """Scale and offset of P(y | x) = σ(scale·x + offset), by maximum likelihood with Platt's (1999) smoothed targets.
-
-    Both kinds count as much together: what is asked in the end is whether an episode succeeded, which is about as
-    common as failure, while one frame in twenty shows a task that is complete.
-
-    Args:
-        x: [N], any real numbers.
-        y: bool [N], both values present.
-
-    Returns:
-        scale (positive: more evidence never means less success) and offset.
-    """
-    import torch
-
-    positives, negatives = int(y.sum()), int((~y).sum())
-    target = torch.from_numpy(np.where(y, (positives + 1) / (positives + 2), 1 / (negatives + 2)))
-    share = torch.from_numpy(np.where(y, 0.5 / positives, 0.5 / negatives))
-    value = torch.from_numpy(np.asarray(x, dtype=np.float64))
-    weights = torch.zeros(2, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        logit = weights[0].exp() * value + weights[1]
-        misfit = torch.nn.functional.binary_cross_entropy_with_logits(logit, target, share, reduction="sum")
-        loss = misfit + 1e-4 * weights[0] ** 2
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
-
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
-    log_scale, offset = weights.detach().tolist()
-    return float(np.exp(log_scale)), float(offset)
-
-
-def _logit(p: Array) -> Array:
-    p = np.clip(np.asarray(p, dtype=np.float64), 1e-6, 1 - 1e-6)
-    return np.asarray(np.log(p) - np.log1p(-p))

@@ -1,0 +1,54 @@
+"""Calibration of success: from any evidence to a probability."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = NDArray[np.float64]
+
+
+def logit(p: ArrayLike) -> Array:
+    """Log odds of probabilities, which are kept one millionth away from 0 and 1."""
+    p = np.clip(np.asarray(p, dtype=np.float64), 1e-6, 1 - 1e-6)
+    return np.asarray(np.log(p) - np.log1p(-p))
+
+
+def fit_logistic(x: Array, y: NDArray[np.bool_]) -> tuple[float, float]:
+    """Scale and offset of P(y | x) = σ(scale·x + offset), by maximum likelihood with Platt's (1999) smoothed targets.
+
+    Both kinds count as much together: what is asked in the end is whether an episode succeeded, which is about as
+    common as failure, while one frame in twenty shows a task that is complete.
+
+    Args:
+        x: [N], any real numbers.
+        y: bool [N], both values present.
+
+    Returns:
+        scale (positive: more evidence never means less success) and offset.
+    """
+    import torch
+
+    positives, negatives = int(y.sum()), int((~y).sum())
+    target = torch.from_numpy(np.where(y, (positives + 1) / (positives + 2), 1 / (negatives + 2)))
+    share = torch.from_numpy(np.where(y, 0.5 / positives, 0.5 / negatives))
+    value = torch.from_numpy(np.asarray(x, dtype=np.float64))
+    weights = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        logit = weights[0].exp() * value + weights[1]
+        misfit = torch.nn.functional.binary_cross_entropy_with_logits(logit, target, share, reduction="sum")
+        loss = misfit + 1e-4 * weights[0] ** 2
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    log_scale, offset = weights.detach().tolist()
+    return float(np.exp(log_scale)), float(offset)

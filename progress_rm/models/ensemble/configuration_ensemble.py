@@ -1,0 +1,31 @@
+"""Options of `ensemble`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from lerobot.configs.rewards import RewardModelConfig
+
+from progress_rm.models.base import ProgressModelConfig
+
+
+@RewardModelConfig.register_subclass("ensemble")
+@dataclass
+class EnsembleConfig(ProgressModelConfig):
+    """Several models of one family that differ in their seeds and answer together; `train --ensemble=N` makes one."""
+
+    members: list[dict[str, Any]] = field(default_factory=list)
+    """The members' families and options; filled by training."""
+    views: list[str] = field(default_factory=list)
+    """The members' views; filled by training."""
+    state_dim: int = 0
+    """Length of the state that the members read; filled by training."""
+    image_size: int = 96
+    """What size of pictures the members' encoders see; filled by training."""
+    success_scale: float = 1.0
+    """Slope of the calibrated success probability; fitted on the validation episodes."""
+    success_offset: float = 0.0
+    """Offset of the calibrated success probability; fitted on the validation episodes."""
+    uncertainty_scale: float = 1.0
+    """Makes the stated deviation as large as the error; fitted on the validation episodes."""

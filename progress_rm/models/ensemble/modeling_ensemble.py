@@ -1,0 +1,176 @@
+"""`ensemble`: several models of one family, trained from different seeds, answer together.
+
+Deep ensembles (Lakshminarayanan et al., arXiv 1612.01474): the mean of what the members say is better than a member,
+and where they disagree, as in scenes that training never showed, nobody should be sure.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import draccus
+import numpy as np
+import torch
+from lerobot.configs.rewards import RewardModelConfig
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from progress_datasets.errors import UserError
+from progress_rm.data import EpisodeFeatures, TrainingData
+from progress_rm.encoders.base import Encoder
+from progress_rm.models.base import ProgressEstimate, ProgressRewardModel, ProgressStream, ProgressTrack
+from progress_rm.models.calibration import fit_logistic, logit
+from progress_rm.models.ensemble.configuration_ensemble import EnsembleConfig
+from progress_rm.models.ensemble.encoders import SideBySide
+
+
+class EnsembleRewardModel(ProgressRewardModel):
+    """Members that are asked together.
+
+    Args:
+        config: options; `members` must be filled.
+        dataset_stats: unused.
+        dataset_meta: unused.
+
+    Raises:
+        UserError: there are no members.
+    """
+
+    config_class = EnsembleConfig
+    name = "ensemble"
+
+    def __init__(self, config: EnsembleConfig, dataset_stats: Any = None, dataset_meta: Any = None) -> None:
+        super().__init__(config)
+        if not config.members:
+            raise UserError(
+                "an ensemble has no members yet; train it with 'progress-rm train --model.type=FAMILY --ensemble=N'"
+            )
+        from progress_rm.models.registry import make_model
+
+        members = []
+        for encoded in config.members:
+            options = draccus.decode(RewardModelConfig, {**encoded, "device": config.device})
+            members.append(make_model(options))
+        self.members = nn.ModuleList(members)
+
+    @classmethod
+    def of(cls, members: Sequence[ProgressRewardModel]) -> EnsembleRewardModel:
+        """An ensemble of trained models that know the same tasks."""
+        first = members[0].config
+        config = EnsembleConfig(
+            device=first.device,
+            tasks=copy.deepcopy(first.tasks),
+            label_scheme=first.label_scheme,
+            fps=first.fps,
+            members=[draccus.encode(member.config, RewardModelConfig) for member in members],
+            **{
+                name: getattr(first, name)
+                for name in ("views", "state_dim", "image_size")
+                if hasattr(first, name)
+            },
+        )
+        ensemble = cls(config)
+        for mine, trained in zip(ensemble.members, members, strict=True):
+            mine.load_state_dict(trained.state_dict())
+        return ensemble
+
+    def encoder(self) -> Encoder | None:
+        """The members' encoders side by side; None if no member looks at an image."""
+        together = self._encoders()
+        return together if together.dim else None
+
+    def _encoders(self) -> SideBySide:
+        return SideBySide([member.encoder() for member in self.members])  # type: ignore[operator]
+
+    @property
+    def is_trainable(self) -> bool:
+        """Its members are, one by one; `progress-rm train --ensemble=N` does it."""
+        return False
+
+    def learn_statistics(self, data: TrainingData) -> None:
+        """Nothing beyond what the members learned."""
+
+    def sample(self, data: TrainingData, rng: np.random.Generator, size: int) -> dict[str, Any]:
+        """It is not trained as a whole, so nothing is drawn."""
+        return {}
+
+    def calibrate(self, validation: Sequence[EpisodeFeatures]) -> None:
+        """Fit the success probability by logistic regression, and the deviation's size, on held-out episodes."""
+        config = self.config
+        config.success_scale, config.success_offset, config.uncertainty_scale = 1.0, 0.0, 1.0
+        tracks = [self.track(episode) for episode in validation]
+        labels = [episode.labels for episode in validation if episode.labels is not None]
+        done = np.concatenate([one.done for one in labels])
+        error = np.concatenate([t.progress - one.progress for t, one in zip(tracks, labels, strict=True)])
+        stated = np.concatenate([track.uncertainty for track in tracks])
+        config.uncertainty_scale = float(np.sqrt(np.mean(error**2) / max(np.mean(stated**2), 1e-9)))
+        if done.any() and not done.all():
+            beliefs = logit(np.concatenate([track.success for track in tracks]))
+            config.success_scale, config.success_offset = fit_logistic(beliefs, done)
+
+    def track(self, episode: EpisodeFeatures) -> ProgressTrack:
+        """The causal answer for every frame of an episode."""
+        encoders = self._encoders()
+        return self._together(
+            [
+                member.track(encoders.seen_by(i, episode))  # type: ignore[operator]
+                for i, member in enumerate(self.members)
+            ]
+        )
+
+    def stream(self, task: str | None = None) -> EnsembleStream:
+        """Start a live query for the task with this instruction (the only task, if None and there is one)."""
+        return EnsembleStream(self, [member.stream(task) for member in self.members])  # type: ignore[operator]
+
+    @torch.no_grad()
+    def compute_reward(self, batch: dict[str, Tensor]) -> Tensor:
+        """Mean progress of the members for each window of a batch: float32 [B], in [0, 1]. LeRobot's interface."""
+        rewards = [member.compute_reward(batch) for member in self.members]  # type: ignore[operator]
+        return torch.stack(rewards).mean(0)
+
+    def _together(self, tracks: Sequence[ProgressTrack]) -> ProgressTrack:
+        """The mixture of the members' answers: its mean, and a deviation of theirs and of their disagreement."""
+        config = self.config
+        progress, own, stages = (
+            np.stack([np.asarray(getattr(track, name), np.float64) for track in tracks])
+            for name in ("progress", "uncertainty", "stage_probs")
+        )
+        belief = logit(np.stack([track.success for track in tracks])).mean(0)
+        success = 1 / (1 + np.exp(-(config.success_scale * belief + config.success_offset)))
+        deviation = config.uncertainty_scale * np.sqrt((own**2).mean(0) + progress.var(0))
+        return ProgressTrack(
+            stages=tracks[0].stages,
+            progress=progress.mean(0).astype(np.float32),
+            stage_probs=stages.mean(0).astype(np.float32),
+            uncertainty=np.clip(deviation, 0, 1).astype(np.float32),
+            success=success.astype(np.float32),
+        )
+
+
+class EnsembleStream:
+    """A live query of every member."""
+
+    def __init__(self, model: EnsembleRewardModel, streams: Sequence[ProgressStream]) -> None:
+        self._model, self._streams = model, streams
+
+    def step(
+        self,
+        frames: Mapping[str, NDArray[np.uint8]],
+        state: NDArray[np.float32] | None = None,
+        timestamp: float | None = None,
+    ) -> ProgressEstimate:
+        """Advance by one tick; see `ProgressStream.step`."""
+        answers = [stream.step(frames, state, timestamp) for stream in self._streams]
+        return self._model._together([_one_frame(answer) for answer in answers])[0]
+
+
+def _one_frame(answer: ProgressEstimate) -> ProgressTrack:
+    return ProgressTrack(
+        stages=list(answer.stage_probs),
+        progress=np.array([answer.progress], np.float32),
+        stage_probs=np.array([list(answer.stage_probs.values())], np.float32),
+        uncertainty=np.array([answer.uncertainty], np.float32),
+        success=np.array([answer.success], np.float32),
+    )
