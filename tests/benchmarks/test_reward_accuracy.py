@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -294,3 +295,13 @@ def test_a_run_is_measured_kept_and_shown(
     assert (tmp_path / "results" / "reward_accuracy.png").stat().st_size > 10_000
     monkeypatch.setattr(bench.Run, "_answer", None)
     assert bench.main(command)["models"] == result["models"]
+
+    together = import_module("ensembles").main(
+        ["--quick", "--tasks", *NAMES, "--seeds", "0", "1", f"--output_dir={tmp_path / 'out'}"]
+    )
+    rows = together["sets"]["shifted"]["metrics"]["mse"]
+    alone = result["models"]["multiview_sarm"]
+    assert rows["mean_member"] == pytest.approx(alone["shifted_mse"])
+    assert together["models"]["seed 1"]["mse"] == pytest.approx(alone["seeds"]["1"]["mse"])
+    assert rows["ensemble"] < max(rows["members"])
+    assert rows["ensemble"] not in rows["members"]

@@ -1,0 +1,175 @@
+"""Do models from different seeds judge better together than alone?
+
+    python benchmarks/ensembles.py [--quick] [--output_dir=DIR] [--seeds 0 1 2] [--tasks …] [--results=DIR]
+
+The members are `multiview_sarm` as `reward_accuracy.py` trains it with these seeds, image extractor included; given its
+--output_dir, nothing is trained again. They are made one model as `train --ensemble` does, calibrated on the validation
+episodes that none of them took gradients on, and judged on the same episodes as they are alone. Prints a table and, as
+its last line, one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import reward_accuracy
+from judge.adapter import Answers, Material
+from judge.features import SCHEME, episodes_of
+from judge.measure import UNSEEN, Judged, load_cases, summarise
+from judge.models.multiview_sarm import MultiviewSarm
+from judge.sets import SETS
+from provenance import provenance, without_folders
+from reward_accuracy import Run, Scale
+
+from progress_datasets.episodes import EpisodeDataset
+from progress_envs.names import task_names
+from progress_rm import load_model
+from progress_rm.data import EpisodeFeatures
+from progress_rm.models.ensemble.modeling_ensemble import EnsembleRewardModel
+from progress_rm.scores import ScoredTask, write_scores
+
+SHOWN = ("mse", "success_auroc", "failure_balanced_accuracy", "success_ece", "tau_a")
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Train what is missing, judge each alone and all together; prints and returns the summary."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="two tasks, two seeds, few of everything: does it run?"
+    )
+    parser.add_argument("--tasks", nargs="+", choices=task_names(), help="simulated tasks; by default all")
+    parser.add_argument("--seeds", nargs="+", type=int, help="of the members; by default 0 1 2")
+    parser.add_argument("--output_dir", type=Path, help="that of reward_accuracy.py, or a new one")
+    parser.add_argument("--results", type=Path, help="write the JSON here, too")
+    options = parser.parse_args(argv)
+    tasks = options.tasks or (["PickPlace", "TidyTable"] if options.quick else task_names())
+    seeds = options.seeds or ([0, 1] if options.quick else [0, 1, 2])
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = options.output_dir or Path(scratch)
+        run = Run(folder, tasks, reward_accuracy.QUICK if options.quick else Scale(), "small_cnn")
+        judged = [Judged(f"seed {s}", {0: run.judge(MultiviewSarm, s)[1]}) for s in seeds]
+        judged.append(Judged("ensemble", {0: together(run, seeds)}))
+        found = summarise(judged, "ensemble", tasks)
+    summary = {
+        "sets": {name: compare(found["models"], group) for name, group in GROUPS.items()},
+        "models": found["models"],
+        "against_ensemble": found["against_ours"],
+        "members": len(seeds),
+        "tasks": len(tasks),
+        "quick": options.quick,
+        **provenance(["ensembles.py", *without_folders(sys.argv[1:] if argv is None else argv)]),
+    }
+    for name, rows in summary["sets"].items():
+        print(f"\n{name:<24}{'ensemble':>10}{'alone':>10}   of each")
+        for key, row in rows["metrics"].items():
+            each = "  ".join(f"{value:.3f}" for value in row["members"])
+            print(f"  {key:<26}{row['ensemble']:>6.3f}{row['mean_member']:>10.3f}   {each}")
+        if rows["failure_error_cut"] is not None:
+            print(f"  error of telling failures from successes cut by {rows['failure_error_cut']:.0%}")
+    if options.results is not None:
+        (options.results / "ensembles.json").write_text(json.dumps(summary, indent=1))
+    print(json.dumps(summary))
+    return summary
+
+
+GROUPS = {"test": "test", "policy": "policy", "shifted": UNSEEN[0]}
+
+
+def compare(models: dict[str, Any], group: str) -> dict[str, Any]:
+    """The ensemble beside its members on one set of episodes; what cannot be measured on them is left out."""
+    metrics: dict[str, Any] = {}
+    for key in SHOWN:
+        members = [one["all"][group][key] for name, one in models.items() if name != "ensemble"]
+        if None in members:
+            continue
+        metrics[key] = {
+            "ensemble": models["ensemble"]["all"][group][key],
+            "mean_member": float(np.mean(members)),
+            "members": members,
+        }
+    found = metrics.get("failure_balanced_accuracy")
+    if found is None or found["mean_member"] == 1:
+        return {"metrics": metrics, "failure_error_cut": None}
+    return {
+        "metrics": metrics,
+        "failure_error_cut": 1 - (1 - found["ensemble"]) / (1 - found["mean_member"]),
+    }
+
+
+def together(run: Run, seeds: Sequence[int]) -> dict[str, Any]:
+    """The cases of the ensemble, by set."""
+    materials = [run.material("small_cnn", seed) for seed in seeds]
+    members = [
+        load_model(run.folder / "models" / f"multiview_sarm-small_cnn-{seed}" / "best") for seed in seeds
+    ]
+    model = EnsembleRewardModel.of(members)
+    model.calibrate(joined([material.validation for material in materials]))
+    name = "ensemble:" + "+".join(map(str, seeds))
+    for group in SETS:
+        for dataset in run.datasets[group]:
+            path = run.scores(name, 0, group, dataset.root.name)
+            if not path.exists():
+                write(model, dataset, materials, run.folder / "features", path)
+    return {
+        group: load_cases(run.datasets[group], [run.scores(name, 0, group, task) for task in run.tasks])
+        for group in SETS
+    }
+
+
+def write(
+    model: EnsembleRewardModel,
+    dataset: EpisodeDataset,
+    materials: Sequence[Material],
+    features: Path,
+    path: Path,
+) -> None:
+    """The ensemble's scores of one dataset."""
+    spec = materials[0].kinds[dataset.root.name]
+    episodes = joined([episodes_of(dataset, material, features) for material in materials])
+    answers = {}
+    for number, episode in enumerate(episodes):
+        track = model.track(episode)
+        answers[number] = Answers(
+            track.progress,
+            track.success,
+            np.asarray(spec.stages)[track.stage_probs.argmax(1)],
+            track.uncertainty,
+        )
+    write_scores(
+        path,
+        dataset,
+        answers,
+        reward_model_path="ensemble",
+        tasks={
+            task: ScoredTask(tuple(spec.stages), tuple(spec.priors), spec.length_s) for task in dataset.tasks
+        },
+        label_scheme=SCHEME,
+    )
+
+
+def joined(by_member: Sequence[Sequence[EpisodeFeatures]]) -> list[EpisodeFeatures]:
+    """The same episodes with the features of every member's extractor side by side."""
+    return [
+        replace(
+            same[0],
+            features={
+                view: np.concatenate([episode.features[view] for episode in same], axis=1)
+                for view in same[0].features
+            },
+        )
+        for same in zip(*by_member, strict=True)
+    ]
+
+
+if __name__ == "__main__":
+    main()
