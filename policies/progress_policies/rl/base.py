@@ -9,42 +9,43 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-MEMBERS = 3
-"""Networks whose answers are averaged."""
-STEPS = 1500
+WIDTH = 256
+STEPS = 3000
+BATCH = 256
+RATE = 2e-3
 NOISE = 0.05
 """Standard deviation of the noise on inputs, in the demonstrations' own: few demonstrations cover few places."""
 
 
 class BasePolicy(nn.Module):
-    """Behaviour cloning of numbers: the mean of a few small networks.
+    """Behaviour cloning of numbers.
 
     Args:
         inputs: D, length of an observation, without Φ.
         actions: A, length of an action.
+        ignored: so many of the first entries are not looked at.
     """
 
     centre: Tensor
     spread: Tensor
 
-    def __init__(self, inputs: int, actions: int) -> None:
+    def __init__(self, inputs: int, actions: int, ignored: int = 0) -> None:
         super().__init__()
         self.actions = actions
         self.register_buffer("centre", torch.zeros(inputs))
         self.register_buffer("spread", torch.ones(inputs))
-        self.nets = nn.ModuleList(
-            nn.Sequential(
-                *(nn.Linear(inputs, 128), nn.LayerNorm(128), nn.ReLU()),
-                *(nn.Linear(128, 128), nn.LayerNorm(128), nn.ReLU()),
-                nn.Linear(128, actions),
-            )
-            for _ in range(MEMBERS)
+        self.ignored = ignored
+        self.net = nn.Sequential(
+            *(nn.Linear(inputs - ignored, WIDTH), nn.LayerNorm(WIDTH), nn.ReLU()),
+            *(nn.Linear(WIDTH, WIDTH), nn.LayerNorm(WIDTH), nn.ReLU()),
+            nn.Linear(WIDTH, actions),
         )
 
     def forward(self, seen: Tensor) -> Tensor:
         """Actions [B, A] in [−1, 1] for observations [B, D]."""
         inputs = ((seen - self.centre) / self.spread).clamp(-5, 5)
-        return torch.stack([net(inputs) for net in self.nets]).mean(0).clamp(-1, 1)
+        actions: Tensor = self.net(inputs[:, self.ignored :])
+        return actions.clamp(-1, 1)
 
     @torch.no_grad()
     def act(self, seen: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -61,22 +62,22 @@ class NoBase(BasePolicy):
         return torch.zeros(len(seen), self.actions)
 
 
-def clone(seen: NDArray[np.float32], actions: NDArray[np.float32], seed: int) -> BasePolicy:
-    """A base policy that does in `seen` [N, D] as `actions` [N, A] did."""
+def clone(seen: NDArray[np.float32], actions: NDArray[np.float32], seed: int, ignored: int = 0) -> BasePolicy:
+    """A base policy that does in `seen` [N, D] as `actions` [N, A] did; see `BasePolicy` for `ignored`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        policy = BasePolicy(seen.shape[1], actions.shape[1])
+        policy = BasePolicy(seen.shape[1], actions.shape[1], ignored)
         inputs, wanted = torch.from_numpy(seen), torch.from_numpy(actions)
         policy.centre.copy_(inputs.mean(0))
         # What hardly moved in the demonstrations would tell every difference from them apart.
         policy.spread.copy_(inputs.std(0).clamp_min(0.1))
-        optimizer = torch.optim.AdamW(policy.parameters(), 1e-3, weight_decay=1e-3, fused=True)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+        optimizer = torch.optim.AdamW(policy.parameters(), RATE, weight_decay=1e-4, fused=True)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, STEPS)
         for _ in range(STEPS):
-            rows = torch.randint(len(inputs), (64,))
-            noisy = inputs[rows] + NOISE * policy.spread * torch.randn(64, seen.shape[1])
+            rows = torch.randint(len(inputs), (BATCH,))
+            noisy = inputs[rows] + NOISE * policy.spread * torch.randn(BATCH, seen.shape[1])
             z = (noisy - policy.centre) / policy.spread
-            loss = sum(((net(z) - wanted[rows]) ** 2).mean() for net in policy.nets)
+            loss = ((policy.net(z[:, ignored:]) - wanted[rows]) ** 2).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

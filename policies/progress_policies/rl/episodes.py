@@ -113,25 +113,30 @@ def play(
     )
 
 
+def demonstration_seeds(config: Config) -> list[int]:
+    """Scenes of the demonstrations."""
+    wanted = CollectConfig(
+        episodes=config.demonstrations, qualities=["expert"], seed=config.demonstration_seed
+    )
+    return [job.seed for job in plan(wanted)]
+
+
 def demonstrate(world: Decisions, config: Config, base: BasePolicy) -> list[Episode]:
     """The demonstrations, in the scenes that `progress-rm collect --qualities=[expert]` makes of the same seed.
 
     Raises:
         UserError: the expert fails when it decides so seldom.
     """
-    jobs = plan(
-        CollectConfig(episodes=config.demonstrations, qualities=["expert"], seed=config.demonstration_seed)
-    )
     episodes = []
-    for number, job in enumerate(jobs):
+    for number, scene in enumerate(demonstration_seeds(config)):
         hands: list[ExpertHands] = []
 
-        def choose(seen: Any, leaning: Any, seed: int = job.seed, hands: list[ExpertHands] = hands) -> Any:
+        def choose(seen: Any, leaning: Any, seed: int = scene, hands: list[ExpertHands] = hands) -> Any:
             if not hands:
                 hands.append(ExpertHands(world, seed))
             return hands[0].act()
 
-        episode = play(world, base, choose, job.seed, rollout=-1 - number)
+        episode = play(world, base, choose, scene, rollout=-1 - number)
         if not episode.env_success:
             raise UserError(
                 f"demonstration {number} fails at {config.fps / config.repeat:g} decisions a second; "

@@ -14,11 +14,12 @@ from tqdm import tqdm
 
 from progress_policies.rl import Config
 from progress_policies.rl.base import BasePolicy, NoBase, clone
-from progress_policies.rl.episodes import Episode, demonstrate, play, with_base
+from progress_policies.rl.corrections import with_corrections
+from progress_policies.rl.episodes import Episode, demonstrate, demonstration_seeds, play, with_base
 from progress_policies.rl.evaluation import FIRST_SEED, evaluate, film, mean_action
 from progress_policies.rl.replay import Replay
 from progress_policies.rl.rlpd import Learner, restore, spread, training_state
-from progress_policies.rl.world import Decisions, make_world
+from progress_policies.rl.world import Decisions, StateNumbers, make_world
 from progress_rm.shaping import bootstrap_discount
 
 ACTIONS = 6
@@ -59,13 +60,19 @@ class Training:
         self.learner = Learner(self.inputs, ACTIONS, config.learner, config.seed)
         self.base: BasePolicy = NoBase(self.inputs - 1, ACTIONS)
         if config.clone:
-            self.base = BasePolicy(self.inputs - 1, ACTIONS)
+            self.base = BasePolicy(self.inputs - 1, ACTIONS, self.ignored)
         self.replay = Replay(self.inputs - 1, ACTIONS)
         self.rng = np.random.default_rng(config.seed)
         self.done = 0
         self.rollouts: list[dict[str, Any]] = []
         self.evaluations: list[dict[str, Any]] = []
         self.seconds = dict.fromkeys(("physics", "rendering", "reward_model", "gradient", "evaluation"), 0.0)
+
+    @property
+    def ignored(self) -> int:
+        """So many of the first numbers the base policy need not see, and one demonstration would mislead it by."""
+        numbers = self.world.numbers
+        return numbers.ABSOLUTE if isinstance(numbers, StateNumbers) and numbers.relative_only else 0
 
     def learn(self) -> None:
         """From the last checkpoint, or from the demonstrations, to the last rollout."""
@@ -99,10 +106,9 @@ class Training:
         """Demonstrations into the buffer, and a clone of them as the base policy."""
         shown = demonstrate(self.world, self.config, NoBase(self.inputs - 1, ACTIONS))
         if self.config.clone:
-            seen, actions = (
-                np.concatenate([episode.columns[name] for episode in shown]) for name in ("seen", "action")
-            )
-            self.base = clone(seen, actions, self.config.seed)
+            seeds = demonstration_seeds(self.config)
+            seen, actions = with_corrections(self.world, shown, seeds, self.config.seed)
+            self.base = clone(seen, actions, self.config.seed, self.ignored)
         for episode in shown:
             self.replay.add(with_base(episode.columns, self.base))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -13,6 +14,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from progress_datasets.errors import UserError
+from progress_envs.carry import held
 from progress_envs.env import ProgressEnv
 from progress_envs.names import env_id
 from progress_rm.shaping import (
@@ -32,32 +34,70 @@ METRES = 10.0
 """Lengths are seen in tenths of a metre, so that all numbers are about as large."""
 
 
+@dataclass(frozen=True)
+class Shift:
+    """How a moment could have been otherwise.
+
+    Attributes:
+        hand: [3] metres by which the hand, its command and what it holds are elsewhere.
+        pitch: percent by which the hand is tilted.
+        yaw: degrees by which the hand is turned, unless it holds something.
+        bins: [2] metres by which the bins are elsewhere, unless the hand holds something.
+    """
+
+    hand: NDArray[np.float64]
+    pitch: float
+    yaw: float
+    bins: NDArray[np.float64]
+
+
 class StateNumbers:
-    """What a state policy sees: where things are relative to the hand and to each other, float32 [D]."""
+    """What a state policy sees: where things are relative to the hand and to each other, float32 [D].
+
+    The first `ABSOLUTE` say where the hand is in the room, which is all that tells where handles and buttons are.
+    """
+
+    ABSOLUTE = 2
 
     def __init__(self, env: ProgressEnv) -> None:
         self.env = env
         self.things, self.bins = len(env.world.things), len(env.world.bins)
 
-    def __call__(self, observation: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    @property
+    def relative_only(self) -> bool:
+        """Whether what a task is about can be seen relative to the hand."""
+        return self.things > 0
+
+    def __call__(
+        self, observation: Mapping[str, NDArray[np.float32]], shift: Shift | None = None
+    ) -> NDArray[np.float32]:
+        """The numbers of an observation; with a shift, those of the env's present moment, had it been otherwise."""
         state = observation["environment_state"].astype(np.float64)
-        tool = state[:3]
-        poses = state[3 : 3 + 7 * self.things].reshape(self.things, 7)
-        bins = state[3 + 7 * self.things :][: 2 * self.bins].reshape(self.bins, 2)
+        poses: NDArray[np.float64] = state[3 : 3 + 7 * self.things].reshape(self.things, 7)
+        bins: NDArray[np.float64] = state[3 + 7 * self.things :][: 2 * self.bins].reshape(self.bins, 2)
         details = state[3 + 7 * self.things + 2 * self.bins :]
         command = self.env.command
+        tool, wanted, pitch, turned = state[:3], command.position, command.pitch, command.yaw
+        if shift is not None:
+            holds = [held(self.env.world, thing) for thing in self.env.world.things]
+            tool, wanted, pitch = tool + shift.hand, wanted + shift.hand, pitch + shift.pitch
+            poses = poses + np.pad(np.outer(holds, shift.hand), ((0, 0), (0, 4)))
+            if not any(holds):
+                turned, bins = turned + shift.yaw, bins + shift.bins
         parts: list[Any] = [
-            observation["agent_pos"] / 100,
-            METRES * tool,
-            METRES * (command.position - tool),
-            [command.gripper / 100, command.pitch / 100],
+            METRES * tool[: self.ABSOLUTE],
+            [observation["agent_pos"][5] / 100],
+            METRES * tool[2:],
+            METRES * (wanted - tool),
+            [command.gripper / 100, pitch / 100],
             details,
         ]
         for pose in poses:
             place, (w, x, y, z) = pose[:3], pose[3:]
-            yaw = math.atan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z)) - math.radians(command.yaw)
-            # Most things look the same after a quarter turn.
-            parts += [METRES * (place - tool), METRES * place[2:], [math.cos(4 * yaw), math.sin(4 * yaw)]]
+            yaw = math.atan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z)) - math.radians(turned)
+            away = METRES * (place - tool)
+            # The last centimetres decide whether a grasp works; most things look the same after a quarter turn.
+            parts += [away, np.tanh(4 * away), METRES * place[2:], [math.cos(4 * yaw), math.sin(4 * yaw)]]
             parts += [[1 - 2 * (x * x + y * y)]]
             parts += [METRES * (there - place[:2]) for there in bins]
         parts += [METRES * (there - tool[:2]) for there in bins]

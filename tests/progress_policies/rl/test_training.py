@@ -99,10 +99,10 @@ def test_nothing_renders_when_nobody_looks(make_config: Any, tmp_path: Path) -> 
 
 
 def test_a_film_is_made(make_config: Any, tmp_path: Path) -> None:
-    from progress_policies.rl.evaluation import film
+    from progress_policies.rl.evaluation import film, mean_action
 
     training = Training(make_config(episode_seconds=0.6, render="raycast"), tmp_path)
-    film(training.judge, training.base, None, tmp_path / "films" / "one.mp4", seed=0)
+    film(training.judge, mean_action(training.base, None), tmp_path / "films" / "one.mp4", seed=0)
     assert (tmp_path / "films" / "one.mp4").stat().st_size > 500
 
 

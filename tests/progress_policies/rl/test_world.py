@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from progress_envs.names import task_names
+from progress_policies.rl import corrections
 from progress_policies.rl.base import NoBase
-from progress_policies.rl.episodes import demonstrate, play, relabel
+from progress_policies.rl.corrections import with_corrections
+from progress_policies.rl.episodes import demonstrate, demonstration_seeds, play, relabel
+from progress_policies.rl.evaluation import evaluate, mean_action
 from progress_policies.rl.replay import Replay
-from progress_policies.rl.world import Camera, Decisions, PixelNumbers, make_world
+from progress_policies.rl.training import Training
+from progress_policies.rl.world import Camera, Decisions, PixelNumbers, Shift, StateNumbers, make_world
 from progress_rm.shaping import Progress, Shaping
 
 
@@ -43,7 +49,7 @@ def test_numbers_are_relative(make_config: Any) -> None:
     seen, _ = world.reset(seed=1)
     thing = next(iter(world.scene.world.things))
     away = world.scene.world.position(thing) - world.scene.world.tool()
-    start = 6 + 3 + 3 + 2
+    start = 2 + 1 + 1 + 3 + 2
     assert seen[start : start + 3] == pytest.approx(10 * away, abs=1e-4)
 
 
@@ -141,3 +147,54 @@ def test_features_of_pixels(make_config: Any) -> None:
     assert numbers.camera.seconds > 0
     other, _ = world.env.reset(seed=1)
     assert not np.allclose(first[12:], numbers(other)[12:])
+
+
+def test_a_shifted_moment_is_seen_as_that_moment_is(make_config: Any) -> None:
+    """A hand that is moved sees things, and what it holds, as one that was there."""
+    world = make_world(make_config(env="PickPlace"), None)
+    assert isinstance(world.numbers, StateNumbers)
+    seen, _ = world.reset(seed=1)
+    now = {
+        "agent_pos": world.scene.world.joints().astype(np.float32),
+        "environment_state": world.scene.environment_state(),
+    }
+    still = Shift(np.zeros(3), 0.0, 0.0, np.zeros(2))
+    np.testing.assert_array_equal(world.numbers(now, still), seen[:-1])
+    hand = np.array([0.02, -0.01, 0.03])
+    moved = world.numbers(now, Shift(hand, 0.0, 0.0, np.zeros(2)))
+    there = dict(now)
+    there["environment_state"] = now["environment_state"] + np.pad(
+        hand.astype(np.float32), (0, len(now["environment_state"]) - 3)
+    )
+    world.scene.command = dataclasses.replace(
+        world.scene.command,
+        **dict(zip("xyz", (world.scene.command.position + hand).tolist(), strict=True)),
+    )
+    np.testing.assert_allclose(moved, world.numbers(there), atol=1e-5)
+
+
+def test_corrections_lead_back(make_config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corrections, "COPIES", 5)
+    config = make_config(env="PickPlace", demonstrations=1, episode_seconds=0.0)
+    world = make_world(config, None)
+    shown = demonstrate(world, config, no_base(world))
+    seen, actions = with_corrections(world, shown, demonstration_seeds(config), 0)
+    length, originals = len(shown[0]), corrections.ORIGINALS
+    assert len(seen) == len(actions) == length * (originals + 5)
+    np.testing.assert_array_equal(seen[:length], shown[0].columns["seen"])
+    made = seen[originals * length :].reshape(length, 5, -1)
+    back = actions[originals * length :].reshape(length, 5, -1)
+    step = 10 * 0.30 * world.repeat / world.scene.fps
+    for frame in (2, 3):
+        elsewhere = made[frame, :, :2] - shown[0].columns["seen"][frame, :2]
+        wanted = shown[0].columns["action"][frame, :2] - elsewhere / step
+        np.testing.assert_allclose(back[frame, :, :2], np.clip(wanted, -1, 1), atol=1e-4)
+        assert (back[frame, :, 5] == shown[0].columns["action"][frame, 5]).all()
+
+
+def test_one_demonstration_makes_a_base_that_sometimes_succeeds(make_config: Any, tmp_path: Path) -> None:
+    """Without corrections no episode of these did."""
+    training = Training(make_config(env="PickPlace", episode_seconds=12.0), tmp_path)
+    training.begin()
+    found = evaluate(training.judge, mean_action(training.base, None), 12, 0)
+    assert found.successes >= 2
