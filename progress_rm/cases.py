@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -120,11 +120,35 @@ def collect_cases(
                 raise UserError(
                     f"{item.dataset.root}: scored with other stages of '{name}' than before; score with one model"
                 )
-    return [
-        _episode_cases(item, source, episode, reference, clock_length_seconds)
-        for source, item in enumerate(scored)
-        for episode in sorted(item.scores.episodes)
-    ]
+    cases = []
+    for source, item in enumerate(scored):
+        tasks = {name: _with_stages(item, name, reference) for name in item.scores.tasks}
+        cases += [
+            _episode_cases(item, source, episode, reference, tasks, clock_length_seconds)
+            for episode in sorted(item.scores.episodes)
+        ]
+    return cases
+
+
+def _with_stages(item: ScoredDataset, instruction: str, reference: Reference) -> tuple[ScoredTask, bool]:
+    """What is known of a task, and whether the model knows its stages.
+
+    A model that was told of no stages has a single one; what the dataset's own annotations say is then the reference.
+    """
+    task, dataset = item.scores.tasks[instruction], item.dataset
+    members = [e for e in range(dataset.num_episodes) if dataset.task(e) == instruction]
+    if len(task.stages) > 1 or not members or not dataset.has_segments():
+        return task, True
+    stages = dataset.stage_order(instruction)
+    if tuple(stages) == task.stages:
+        return task, True
+    from progress_rm.labels import equal_priors, stage_priors
+
+    priors = equal_priors(stages)
+    if reference == "labels":
+        segments, lengths = [dataset.segments(e) for e in members], [dataset.length(e) for e in members]
+        priors = stage_priors(item.scores.label_scheme, segments, lengths, stages)
+    return replace(task, stages=tuple(stages), priors=tuple(priors.tolist())), False
 
 
 def hindsight_clock(length: int) -> NDArray[np.float64]:
@@ -151,10 +175,15 @@ def outcome_of(final_progress: float) -> Outcome:
 
 
 def _episode_cases(
-    item: ScoredDataset, source: int, episode: int, reference: Reference, clock_length_seconds: float | None
+    item: ScoredDataset,
+    source: int,
+    episode: int,
+    reference: Reference,
+    tasks: Mapping[str, tuple[ScoredTask, bool]],
+    clock_length_seconds: float | None,
 ) -> EpisodeCases:
     dataset, answers = item.dataset, item.scores.episodes[episode]
-    task = item.scores.tasks[dataset.task(episode)]
+    task, knows_stages = tasks[dataset.task(episode)]
     info = dataset.info(episode)
     labels = _labels(item, episode, task) if dataset.has_segments() else None
     length = dataset.length(episode)
@@ -195,7 +224,7 @@ def _episode_cases(
     if seconds is not None:
         clocks[CAUSAL] = clock(causal_clock(length, dataset.fps, seconds))
     order = {name: k for k, name in enumerate(task.stages)}
-    stage = np.array([order[str(name)] for name in answers.stage], dtype=np.int64)
+    stage = np.array([order[str(name)] for name in answers.stage], dtype=np.int64) if knows_stages else None
     backwards = None if item.backwards is None else item.backwards.episodes[episode].progress
     return EpisodeCases(
         source=source,

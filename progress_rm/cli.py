@@ -34,6 +34,9 @@ VERBS: dict[str, Verb] = {
     "check": Verb("progress_datasets.check", "list everything that is wrong with a dataset"),
     "annotate": Verb("progress_datasets.annotate", "convert stage annotations from one form to another"),
     "train": Verb("progress_rm.train", "train a progress reward model"),
+    "questions": Verb(
+        "progress_rm.questions", "write stage annotations as questions to vision-language models"
+    ),
     "adapt": Verb("progress_rm.adapt", "teach a trained reward model another task from one demonstration"),
     "score": Verb("progress_rm.score", "write progress for every frame of a dataset"),
     "bc": Verb("progress_policies.bc", "clone behaviour weighted by progress, with any LeRobot policy"),

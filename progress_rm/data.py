@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,8 @@ class EpisodeFeatures:
         features: by view, float16 [T, D]; a view that the episode lacks is not there.
         state: float32 [T, S], or None.
         labels: None where the episode is only scored.
-        source: dataset and episode, for messages.
+        source: dataset and episode: for messages, and for models that look at the frames themselves.
+        reverse: whether it is the source played backwards.
     """
 
     task: str
@@ -40,6 +42,7 @@ class EpisodeFeatures:
     state: NDArray[np.float32] | None
     labels: EpisodeLabels | None
     source: tuple[EpisodeDataset, int]
+    reverse: bool = False
 
     def __len__(self) -> int:
         return len(self.timestamps)
@@ -51,7 +54,21 @@ class EpisodeFeatures:
             features={view: values[::-1].copy() for view, values in self.features.items()},
             state=None if self.state is None else self.state[::-1].copy(),
             labels=None,
+            reverse=not self.reverse,
         )
+
+    def pixels(self, view: str, wanted: Sequence[int]) -> list[NDArray[np.uint8]]:
+        """Some frames of a view, RGB uint8 [H, W, 3], decoded now from its first frame to the last that is wanted.
+
+        Args:
+            view: one that the episode has.
+            wanted: increasing numbers of frames.
+        """
+        dataset, number = self.source
+        inside = {len(self) - 1 - t if self.reverse else t for t in wanted}
+        decoded = islice(dataset.frames(number, view), max(inside, default=-1) + 1)
+        found = [frame for t, frame in enumerate(decoded) if t in inside]
+        return found[::-1] if self.reverse else found
 
 
 @dataclass(frozen=True)
@@ -261,6 +278,10 @@ def _label(
     state: NDArray[np.float32] | None,
     views: Mapping[str, NDArray[np.float16]],
 ) -> EpisodeLabels:
+    if scheme == "visual_change" and not views:
+        from progress_rm.frames import thumbnails
+
+        views = thumbnails(dataset, episode)
     change = visual_change(views) if views else None
     outcome = dataset.info(episode).get("outcome")
     labels = label_episode(

@@ -58,3 +58,17 @@ class FrameCache:
 
     def _path(self, dataset: EpisodeDataset, episode: int, view: str) -> Path:
         return self._folder / f"frames-{self._size}" / dataset.fingerprint / f"{episode:06d}-{view}.npy"
+
+
+def thumbnails(dataset: EpisodeDataset, episode: int, size: int = 16) -> dict[str, NDArray[np.float16]]:
+    """Every frame of every view, grey, size × size, as float16 [T, size²] in [0, 1]: enough to see that it changes."""
+    import cv2
+
+    def small(frame: NDArray[np.uint8]) -> NDArray[np.float16]:
+        grey = cv2.cvtColor(cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+        return np.asarray(grey.reshape(-1) / 255, np.float16)
+
+    return {
+        view: np.stack([small(frame) for frame in dataset.frames(episode, view)])
+        for view in dataset.episode_views(episode)
+    }

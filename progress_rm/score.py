@@ -120,7 +120,7 @@ def score_dataset(
     ):
         instruction = dataset.task(episode)
         spec = specs[find_task(specs, instruction)]
-        tasks[instruction] = ScoredTask(tuple(spec.stages), tuple(spec.priors), spec.length_s)
+        tasks[instruction] = ScoredTask(tuple(spec.stages), tuple(spec.priors), spec.length_s or None)
         shard = shards / f"{episode:06d}.npz"
         if not shard.exists():
             [loaded] = load_episodes(dataset, features, episodes=[episode], views=views)

@@ -19,7 +19,7 @@ from progress_datasets.errors import UserError
 from progress_datasets.options import DatasetsOptions
 from progress_rm.cache import cache_folder
 from progress_rm.models import MultiviewSarmConfig
-from progress_rm.models.base import ProgressModelConfig
+from progress_rm.models.base import ProgressModelConfig, ViewModelConfig
 from progress_rm.models.features import FeatureModelConfig
 
 if TYPE_CHECKING:
@@ -85,8 +85,9 @@ def run(config: Config) -> dict[str, Any]:
     output = claim_output(config, Path(config.output_dir))
     config.model.fps = _common_fps(datasets)
     config.model.tasks = learn_tasks(datasets, config.model.label_scheme)
-    if isinstance(config.model, FeatureModelConfig):
+    if isinstance(config.model, ViewModelConfig):
         config.model.views = _views(datasets, config.model.views)
+    if isinstance(config.model, FeatureModelConfig):
         config.model.state_dim = _state_dim(datasets) if config.model.use_state else 0
     if isinstance(config.model, MultiviewSarmConfig) and config.model.exemplars < 0:
         config.model.exemplars = 6000 if few_demonstrations(datasets) else 0

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -42,3 +46,186 @@ def temporary_cache() -> Iterator[Path]:
     """The Hugging Face cache of this run, removed at its end."""
     yield Path(_CACHE)
     shutil.rmtree(_CACHE, ignore_errors=True)
+
+
+VLM_TOKENS = [
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+]
+
+CHAT_TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{% if m.content is string %}{{ m.content }}{% else %}{% for c in m.content %}"
+    "{% if c.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
+    "{% elif c.type == 'video' %}<|vision_start|><|video_pad|><|vision_end|>"
+    "{% else %}{{ c.text }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_vlm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a Qwen3-VL of 175,000 random weights with its processor: the real architecture and code, in no time."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import (
+        PreTrainedTokenizerFast,
+        Qwen2VLImageProcessor,
+        Qwen3VLConfig,
+        Qwen3VLForConditionalGeneration,
+        Qwen3VLProcessor,
+        Qwen3VLVideoProcessor,
+    )
+
+    folder = tmp_path_factory.mktemp("vlm") / "model"
+    letters = pre_tokenizers.ByteLevel.alphabet()
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, special_tokens=VLM_TOKENS, initial_alphabet=letters, show_progress=False
+    )
+    tokenizer.train_from_iterator(
+        ["user assistant Task Remaining Actions Next progress slide lift none True now start ago"] * 2,
+        trainer,
+    )
+    words = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        additional_special_tokens=VLM_TOKENS,
+        extra_special_tokens={
+            "image_token": "<|image_pad|>",
+            "video_token": "<|video_pad|>",
+            "vision_start_token": "<|vision_start|>",
+            "vision_end_token": "<|vision_end|>",
+        },
+    )
+    grey = [0.5] * 3
+    patches = {
+        "patch_size": 8,
+        "temporal_patch_size": 2,
+        "merge_size": 2,
+        "image_mean": grey,
+        "image_std": grey,
+    }
+    processor = Qwen3VLProcessor(
+        Qwen2VLImageProcessor(size={"shortest_edge": 256, "longest_edge": 4096}, **patches),
+        words,
+        Qwen3VLVideoProcessor(size={"shortest_edge": 256, "longest_edge": 65536}, **patches),
+        chat_template=CHAT_TEMPLATE,
+    )
+    ids = {name: words.convert_tokens_to_ids(name) for name in VLM_TOKENS}
+    config = Qwen3VLConfig(
+        text_config={
+            "vocab_size": len(words),
+            "hidden_size": 64,
+            "intermediate_size": 128,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 16,
+            "max_position_embeddings": 4096,
+            "rope_scaling": {"rope_type": "default", "mrope_section": [4, 2, 2], "mrope_interleaved": True},
+            "initializer_range": 0.2,
+        },
+        vision_config={
+            "depth": 2,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_heads": 2,
+            "patch_size": 8,
+            "temporal_patch_size": 2,
+            "spatial_merge_size": 2,
+            "out_hidden_size": 64,
+            "num_position_embeddings": 64,
+            "deepstack_visual_indexes": [0],
+            "initializer_range": 0.2,
+        },
+        image_token_id=ids["<|image_pad|>"],
+        video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"],
+        vision_end_token_id=ids["<|vision_end|>"],
+        tie_word_embeddings=True,
+    )
+    torch.manual_seed(0)
+    Qwen3VLForConditionalGeneration(config).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_topreward(tiny_vlm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a checkpoint of LeRobot's TOPReward around the tiny model, for the view front."""
+    from lerobot.rewards.topreward.configuration_topreward import TOPRewardConfig
+
+    folder = tmp_path_factory.mktemp("topreward")
+    TOPRewardConfig(
+        vlm_name=str(tiny_vlm), torch_dtype="float32", image_key="observation.images.front", device="cpu"
+    )._save_pretrained(folder)
+    return folder
+
+
+class Loopback:
+    """An OpenAI-compatible endpoint on the loopback device.
+
+    Attributes:
+        url: its address.
+        replies: what it says, in turn; the last one ever after. A number is an HTTP status.
+        asked: the requests' bodies.
+        keys: the requests' authorisations.
+    """
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.replies: list[str | int] = ["Remaining: none\n<progress>100.00%</progress>"]
+        self.asked: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+
+    def answer(self) -> str | int:
+        return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+
+
+@pytest.fixture(scope="session")
+def loopback() -> Iterator[Loopback]:
+    """A running endpoint."""
+    state, lock = Loopback(), threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._send({"data": [{"id": "a-model"}]})
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            with lock:
+                state.asked.append(body)
+                state.keys.append(self.headers["Authorization"])
+                said = state.answer()
+            if isinstance(said, int):
+                self.send_error(said)
+            else:
+                self._send({"choices": [{"message": {"role": "assistant", "content": said}}]})
+
+        def _send(self, content: dict[str, Any]) -> None:
+            data = json.dumps(content).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    state.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield state
+    server.shutdown()
+    thread.join()
+    server.server_close()

@@ -7,7 +7,7 @@ makes the next one uses. An HTML comment right before a block changes that:
     <!-- tested with: --steps=5 … -->   appended to its commands, so that a test takes seconds; after the name
                                         of a verb only to that verb's
 
-A `python` block runs too.
+A `python` block runs too. TEST_ENDPOINT in what is appended is the address of an endpoint that runs for the test.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,6 +42,11 @@ CHAIN = [
     "evaluate",
     "report",
     "sarm2",
+    "procvlm",
+    "questions",
+    "models",
+    "endpoint",
+    "lerobot-checkpoints",
     "lerobot",
     "bc",
     "simulation",
@@ -100,10 +106,15 @@ def blocks(name: str) -> Iterator[Block]:
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that all pages share, with the recordings that import-video's page speaks of, and the recipes."""
+def workplace(tmp_path_factory: pytest.TempPathFactory, tiny_vlm: Path, tiny_topreward: Path) -> Path:
+    """The folder that all pages share, with the recordings that import-video's page speaks of, and the recipes.
+
+    `tiny_vlm` and `tiny_topreward` in it stand for the large models that pages name.
+    """
     folder = tmp_path_factory.mktemp("docs")
     write_recordings(folder / "recordings")
+    shutil.copytree(tiny_vlm, folder / "tiny_vlm")
+    shutil.copytree(tiny_topreward, folder / "tiny_topreward")
     shutil.copytree(ROOT / "policies" / "recipes", folder / "policies" / "recipes")
     return folder
 
@@ -135,14 +146,14 @@ def write_recordings(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", CHAIN)
-def test_commands_run(name: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_run(name: str, workplace: Path, loopback: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workplace)
     for block in blocks(name):
         if block.skipped:
             continue
         if block.language == "bash":
             for words in block.commands():
-                run_command(words)
+                run_command([word.replace("TEST_ENDPOINT", loopback.url) for word in words])
         elif block.language == "python":
             exec(compile(block.code, f"{name}.md", "exec"), {})
 
@@ -174,7 +185,7 @@ def test_links_lead_somewhere(name: str) -> None:
 def test_options_named_in_a_verbs_page_exist(verb: str) -> None:
     module = cli._module(verb)
     known = {option.name for option in options_of(module.Config, {})} | {"config_path", "help"}
-    for kind in ("multiview_sarm", "grm", "clock"):
+    for kind in ("multiview_sarm", "grm", "procvlm", "clock"):
         known |= {option.name for option in options_of(module.Config, {"model": kind})}
     named = set(re.findall(r"`--([\w.]+)", page(verb).read_text(encoding="utf-8")))
     assert named - known == set()

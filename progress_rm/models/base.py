@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from lerobot.configs.rewards import RewardModelConfig
@@ -29,7 +29,7 @@ class TaskSpec:
         stages: K stage names.
         priors: K stage priors ᾱ_k, positive, summing to one.
         durations_s: K mean durations of a completed stage, in seconds.
-        length_s: mean duration of a completed episode, in seconds.
+        length_s: mean duration of a completed episode, in seconds; 0 where nobody knows.
     """
 
     instruction: str
@@ -37,6 +37,11 @@ class TaskSpec:
     priors: list[float]
     durations_s: list[float]
     length_s: float
+
+
+def any_task() -> TaskSpec:
+    """The task of a model that was told of none: whatever it is asked for, without stages."""
+    return TaskSpec("any task", ["task"], [1.0], [0.0], 0.0)
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,12 @@ class ProgressStream(Protocol):
 
 @dataclass
 class ProgressModelConfig(RewardModelConfig):
-    """Options that every family shares."""
+    """Options that every family shares; the first line of a family's own docstring says what it is for."""
+
+    needs: ClassVar[str] = "annotated demonstrations"
+    """What a user must have, for the list of families."""
+    causal: ClassVar[str] = "yes"
+    """Whether an answer depends on what was seen so far only, for the list of families."""
 
     tasks: list[TaskSpec] = field(default_factory=list)
     """What the model knows of its tasks; filled by training."""
@@ -128,6 +138,27 @@ class ProgressModelConfig(RewardModelConfig):
             found = torch.accelerator.current_accelerator(check_available=True)
             self.device = "cpu" if found is None else found.type
         super().__post_init__()
+
+
+@dataclass
+class ViewModelConfig(ProgressModelConfig):
+    """Options of every family that looks at views."""
+
+    views: list[str] = field(default_factory=list)
+    """Views to train on, by default all. At run time some may be missing, and others stand in where all are."""
+
+    def usable_views(self, given: Iterable[str]) -> list[str]:
+        """Those of `given` that the model knows, sorted, or all where it knows none of them.
+
+        Raises:
+            UserError: there is none.
+        """
+        names = sorted(given)
+        if not names:
+            raise UserError(
+                f"there is no view to look at; this model was trained on {', '.join(self.views) or 'any'}"
+            )
+        return [name for name in names if name in self.views] or names
 
 
 class ProgressRewardModel(PreTrainedRewardModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from progress_datasets.errors import UserError
 from progress_rm.encoders import make_encoder
 from progress_rm.encoders.base import Encoder
 from progress_rm.encoders.text import embed_instruction
-from progress_rm.models.base import ProgressModelConfig, ProgressRewardModel
+from progress_rm.models.base import ProgressRewardModel, ViewModelConfig
 
 if TYPE_CHECKING:
     from progress_rm.data import TrainingData
@@ -27,7 +27,7 @@ AUGMENT = ("none", "mild", "full")
 
 
 @dataclass
-class FeatureModelConfig(ProgressModelConfig):
+class FeatureModelConfig(ViewModelConfig):
     """Options of what is looked at, and how it is learned from."""
 
     encoder: str = "small_cnn"
@@ -39,8 +39,6 @@ class FeatureModelConfig(ProgressModelConfig):
     augment: str = "mild"
     """How small_cnn's training frames are moved and recoloured: none, mild, or full, for cameras and light that differ
     between episodes; full takes thousands of encoder steps."""
-    views: list[str] = field(default_factory=list)
-    """Views to train on, by default all. At run time some may be missing, and others stand in where all are."""
     use_state: bool = True
     """Read the robot's state where the data has one."""
     state_dim: int = 0
@@ -154,14 +152,6 @@ class FeatureModel(ProgressRewardModel, ABC):
         return ((state - self.state_mean) / self.state_scale).clamp(-5, 5)
 
     def usable_views(self, given: Iterable[str]) -> list[str]:
-        """Those that the model knows, or all where it knows none of them.
-
-        Raises:
-            UserError: there is none.
-        """
-        names = sorted(given)
-        if not names:
-            raise UserError(
-                f"there is no view to look at; this model was trained on {', '.join(self.config.views)}"
-            )
-        return [name for name in names if name in self.config.views] or names
+        """See `ViewModelConfig.usable_views`."""
+        usable: list[str] = self.config.usable_views(given)
+        return usable

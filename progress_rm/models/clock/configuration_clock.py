@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from lerobot.configs.rewards import RewardModelConfig
 
@@ -13,6 +14,8 @@ from progress_rm.models.base import ProgressModelConfig
 @dataclass
 class ClockConfig(ProgressModelConfig):
     """Time as progress: the baseline that everything must beat."""
+
+    causal: ClassVar[str] = "yes, unless hindsight=true"
 
     label_scheme: str = "clock"
     """Only stage names and priors are taken from the labels."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from lerobot.configs.rewards import RewardModelConfig
 
@@ -17,6 +18,8 @@ ESTIMATES = ("incremental", "forward", "backward", "mean", "consistency")
 @dataclass
 class GrmConfig(FeatureModelConfig):
     """Relative progress between two moments, given a goal (after Robo-Dopamine, arXiv 2512.23703)."""
+
+    causal: ClassVar[str] = "yes, unless goal=hindsight"
 
     goal: str = "learned"
     """What is compared with: learned (the ends of the demonstrations), text (the instruction alone), the path of an
