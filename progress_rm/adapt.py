@@ -31,7 +31,7 @@ class Config:
     dataset: DatasetsOptions = field(default_factory=DatasetsOptions)
     """Demonstrations of the new task, one is enough; without stage annotations, stages are proposed."""
     model: ModelOptions = field(default_factory=ModelOptions)
-    """The trained reward model, of a family that can be adapted (grm). It stays as it is."""
+    """The trained reward model, of a family that can be adapted (grm, perceptual). It stays as it is."""
     output_dir: str = ""
     """Where the new model goes, which knows the old tasks and the new one; its folder `best` is what verbs load."""
     steps: int = 300
@@ -129,7 +129,7 @@ def extend(
     old: ProgressRewardModel, datasets: Sequence[EpisodeDataset], config: Config, output: Path
 ) -> tuple[ProgressRewardModel, Mix]:
     """A model with room for the new tasks, and what to train it on: the demonstrations, copies and old episodes."""
-    from progress_rm.data import FeatureCache, learn_tasks, load_episodes
+    from progress_rm.data import FeatureCache, load_episodes
     from progress_rm.frames import FrameCache
     from progress_rm.keyframes import with_proposals
     from progress_rm.trainer import with_copies
@@ -138,7 +138,7 @@ def extend(
     encoder = old.encoder()
     cache = FeatureCache(cache_folder(config.cache_dir), encoder)
     sources: list[EpisodeDataset] = []
-    for dataset in datasets:
+    for dataset in options.with_stages(datasets, cache_folder(config.cache_dir)):
         if dataset.fps != options.fps:
             raise UserError(
                 f"{dataset.root} has {dataset.fps} frames a second but the model was trained on {options.fps}"
@@ -147,7 +147,7 @@ def extend(
             seen = cache.read(dataset, range(dataset.num_episodes), options.views)
             dataset = cast("EpisodeDataset", with_proposals(dataset, list(seen)))
         sources.append(dataset)
-    tasks = learn_tasks(sources, options.label_scheme)
+    tasks = options.learn_tasks(sources)
     for task in tasks:
         if any(task.instruction == known.instruction for known in options.tasks):
             raise UserError(

@@ -247,11 +247,17 @@ def _true_progress(item: ScoredDataset, episode: int) -> NDArray[np.floating]:
 
 
 def _labels(item: ScoredDataset, episode: int, task: ScoredTask) -> EpisodeLabels:
-    """The labels that the model would have been taught, but that visual change is not looked at."""
-    from progress_rm.labels import active_frames, as_progress, label_episode
+    """The labels that the model would have been taught, but that visual change is not looked at.
+
+    A model with stages of its own, none of which are annotated, is measured against labels made from the annotated
+    ones, each with the same share; whether its stages are right is then not known.
+    """
+    from progress_rm.labels import active_frames, as_progress, equal_priors, label_episode
 
     dataset, length = item.dataset, item.dataset.length(episode)
     segments: list[StageSegment] = dataset.segments(episode)
+    foreign = {s.name for s in segments}.isdisjoint(task.stages)
+    stages = dataset.stage_order(dataset.task(episode)) if foreign else task.stages
     outcome = dataset.info(episode).get("outcome")
     state = "observation.state"
     active = (
@@ -262,11 +268,13 @@ def _labels(item: ScoredDataset, episode: int, task: ScoredTask) -> EpisodeLabel
     labels = label_episode(
         segments,
         length,
-        task.stages,
-        np.asarray(task.priors),
+        stages,
+        equal_priors(stages) if foreign else np.asarray(task.priors),
         scheme=item.scores.label_scheme,
         active=active,
         change=np.ones(length),
         outcome=None if outcome is None else Outcome(str(outcome)),
     )
+    if foreign:
+        labels = replace(labels, stage=np.full(length, -1))
     return as_progress(labels, item.scores.label_scheme)

@@ -32,7 +32,9 @@ VERBS: dict[str, Verb] = {
         "progress_datasets.import_video", "turn folders of synchronous videos into a LeRobotDataset"
     ),
     "check": Verb("progress_datasets.check", "list everything that is wrong with a dataset"),
-    "annotate": Verb("progress_datasets.annotate", "convert stage annotations from one form to another"),
+    "annotate": Verb(
+        "progress_rm.annotate", "propose stage annotations, or convert them from one form to another"
+    ),
     "train": Verb("progress_rm.train", "train a progress reward model"),
     "questions": Verb(
         "progress_rm.questions", "write stage annotations as questions to vision-language models"

@@ -66,10 +66,14 @@ class ProposedStages:
         """The proposed stages of an episode."""
         return self._segments[episode]
 
+    def has_segments(self) -> bool:
+        """Whether there are stages: the proposed ones."""
+        return True
+
     def stage_order(self, instruction: str) -> tuple[str, ...]:
-        """Names of the proposed stages of the one demonstration of that task."""
-        [episode] = [e for e in self._segments if self._dataset.task(e) == instruction]
-        return tuple(s.name for s in self._segments[episode])
+        """Names of the proposed stages of that task, as in the episodes that go through all of them."""
+        theirs = [names for e, names in self._segments.items() if self._dataset.task(e) == instruction]
+        return tuple(s.name for s in max(theirs, key=len))
 
 
 def with_proposals(

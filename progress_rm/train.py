@@ -70,7 +70,6 @@ def run(config: Config) -> dict[str, Any]:
     """
     from progress_datasets.episodes import EpisodeDataset
     from progress_rm.checkpoints import claim_output
-    from progress_rm.data import learn_tasks
 
     start = time.monotonic()
     if not config.output_dir:
@@ -84,7 +83,8 @@ def run(config: Config) -> dict[str, Any]:
     datasets = [EpisodeDataset(root) for root in config.dataset.roots()]
     output = claim_output(config, Path(config.output_dir))
     config.model.fps = _common_fps(datasets)
-    config.model.tasks = learn_tasks(datasets, config.model.label_scheme)
+    datasets = config.model.with_stages(datasets, cache_folder(config.cache_dir))
+    config.model.tasks = config.model.learn_tasks(datasets)
     if isinstance(config.model, ViewModelConfig):
         config.model.views = _views(datasets, config.model.views)
     if isinstance(config.model, FeatureModelConfig):

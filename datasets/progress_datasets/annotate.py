@@ -42,12 +42,30 @@ def run(config: Config) -> None:
         UserError: nothing to read, faulty annotations, or something there already.
     """
     dataset = EpisodeDataset(require(config.dataset.root, "--dataset.root", "name the dataset"))
+    check_target(dataset, config)
+    write(dataset, load(dataset, config.from_form, config.from_file), config)
+
+
+def check_target(dataset: EpisodeDataset, config: Config) -> None:
+    """Refuse a target that is none, or that is there already.
+
+    Raises:
+        UserError: so it is.
+    """
     target = require(config.to, "--to", f"choose {', '.join(FORMS)} or {KEYFRAMES}")
     if target != KEYFRAMES and form_named(target).present(dataset) and not config.replace:
         raise UserError(
             f"{dataset.root}: has '{target}' annotations already; replace them with --replace=true"
         )
-    segments = load(dataset, config.from_form, config.from_file)
+
+
+def write(dataset: EpisodeDataset, segments: dict[int, list[StageSegment]], config: Config) -> None:
+    """Write segments by episode in the form that the config asks for, and say what was written.
+
+    Raises:
+        UserError: no folder is named for keyframes.
+    """
+    target = config.to
     if target == KEYFRAMES:
         output = Path(require(config.output, "--output", "name the folder to make"))
         keyframes.write_folder(output, dataset, segments)

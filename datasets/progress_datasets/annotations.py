@@ -77,11 +77,16 @@ def write_segments(
 
 
 def stage_order(dataset: EpisodeDataset, task: str) -> tuple[str, ...]:
-    """Stages of a task in canonical order: as declared in meta/progress.json, else by when they happen on average."""
+    """Stages of a task in canonical order: as declared in meta/progress.json, else by when they happen on average.
+
+    What was declared does not count where other stages have been annotated since.
+    """
     declared = dataset.extras.get("stage_order", {}).get(task)
-    if declared:
-        return tuple(declared)
     episodes = [episode for episode in range(dataset.num_episodes) if dataset.task(episode) == task]
+    if declared:
+        first = next((dataset.segments(e) for e in episodes if dataset.is_annotated(e)), [])
+        if not first or any(segment.name in declared for segment in first):
+            return tuple(declared)
     if not episodes:
         raise UserError(f"{dataset.root}: no episode has the task '{task}'; it has {list(dataset.tasks)}")
     return tuple(order_by_happening(dataset.segments(episode) for episode in episodes))

@@ -8,6 +8,7 @@ from progress_rm.models.ensemble.configuration_ensemble import EnsembleConfig
 from progress_rm.models.grm.configuration_grm import GrmConfig
 from progress_rm.models.lerobot.configuration_lerobot import LerobotConfig
 from progress_rm.models.multiview_sarm.configuration_multiview_sarm import MultiviewSarmConfig
+from progress_rm.models.perceptual.configuration_perceptual import PerceptualConfig
 from progress_rm.models.procvlm.configuration_procvlm import ProcvlmConfig
 from progress_rm.models.sarm2.configuration_sarm2 import Sarm2Config
 
@@ -18,6 +19,7 @@ FAMILIES = {
     "procvlm": ProcvlmConfig,
     "endpoint": EndpointConfig,
     "lerobot": LerobotConfig,
+    "perceptual": PerceptualConfig,
     "clock": ClockConfig,
     "ensemble": EnsembleConfig,
 }
@@ -31,6 +33,7 @@ __all__ = [
     "GrmConfig",
     "LerobotConfig",
     "MultiviewSarmConfig",
+    "PerceptualConfig",
     "ProcvlmConfig",
     "Sarm2Config",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ from progress_datasets.errors import UserError
 from progress_rm.encoders.text import embed_instruction
 
 if TYPE_CHECKING:
+    from progress_datasets.episodes import EpisodeDataset
     from progress_rm.data import EpisodeFeatures, TrainingData
     from progress_rm.encoders.base import Encoder
 
@@ -138,6 +140,21 @@ class ProgressModelConfig(RewardModelConfig):
             found = torch.accelerator.current_accelerator(check_available=True)
             self.device = "cpu" if found is None else found.type
         super().__post_init__()
+
+    def with_stages(self, datasets: Sequence[EpisodeDataset], cache: Path) -> list[EpisodeDataset]:
+        """The datasets with the stages to learn from: as annotated, unless a family finds its own.
+
+        Args:
+            datasets: the demonstrations.
+            cache: folder of the feature cache.
+        """
+        return list(datasets)
+
+    def learn_tasks(self, datasets: Sequence[EpisodeDataset]) -> list[TaskSpec]:
+        """What the stages of `datasets` say of their tasks; see `progress_rm.data.learn_tasks`."""
+        from progress_rm.data import learn_tasks
+
+        return learn_tasks(datasets, self.label_scheme)
 
 
 @dataclass

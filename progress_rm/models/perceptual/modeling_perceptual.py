@@ -1,0 +1,199 @@
+"""`perceptual`: progress through steps that were found in unannotated demonstrations (after Sermanet et al. 2016)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from progress_datasets.errors import UserError
+from progress_rm.data import EpisodeFeatures, TrainingData
+from progress_rm.models.base import ProgressEstimate, ProgressTrack, TaskSpec, find_task
+from progress_rm.models.features import FeatureModel
+from progress_rm.models.multiview_sarm.answers import Answers, StageEvidence
+from progress_rm.models.perceptual.configuration_perceptual import PerceptualConfig
+from progress_rm.models.perceptual.gaussians import StepGaussians
+
+COMPLETE = 0.9
+"""Position in the last step from which the task may be complete."""
+
+
+class PerceptualRewardModel(FeatureModel):
+    """A Gaussian for each step, and the stage filter.
+
+    Args:
+        config: options; `tasks` must be filled.
+        dataset_stats: unused; statistics are taken from the training episodes.
+        dataset_meta: unused.
+
+    Raises:
+        UserError: there are no tasks.
+    """
+
+    config_class = PerceptualConfig
+    name = "perceptual"
+
+    def __init__(self, config: PerceptualConfig, dataset_stats: Any = None, dataset_meta: Any = None) -> None:
+        super().__init__(config)
+        self.prepare()
+        self._width = int(self._encoder.dim)
+        features = len(config.views) * self._width + config.state_size
+        self.gaussians = nn.ModuleList(StepGaussians(len(task.stages), features) for task in config.tasks)
+        self.answers = Answers(cast(Any, config))
+
+    # --- what the trainer asks for ------------------------------------------------------------------------------
+
+    @property
+    def is_trainable(self) -> bool:
+        """Counting, not gradients."""
+        return False
+
+    def learn_statistics(self, data: TrainingData) -> None:
+        """Standardisation, the Gaussians of every task, and each step's share of the task."""
+        super().learn_statistics(data)
+        self._learn(data, range(len(data.tasks)))
+
+    def _learn(self, data: TrainingData, tasks: Sequence[int]) -> None:
+        for task in tasks:
+            spec: TaskSpec = self.config.tasks[task]
+            parts = []
+            for episode in data.of_task(task):
+                assert episode.labels is not None
+                known = np.flatnonzero((episode.labels.stage >= 0) & np.isfinite(episode.labels.within))
+                if len(known):
+                    rows, there = self._rows(episode.features, episode.state, len(episode))
+                    parts.append(
+                        (rows[known], there[known], episode.labels.stage[known], episode.labels.within[known])
+                    )
+            if not parts:
+                raise UserError(
+                    f"no demonstration of '{spec.instruction}' succeeds, so no step can be learned"
+                )
+            rows, there = (torch.cat([part[i] for part in parts]) for i in (0, 1))
+            step, within = (torch.from_numpy(np.concatenate([part[i] for part in parts])) for i in (2, 3))
+            device = self.feature_mean.device
+            head = cast(StepGaussians, self.gaussians[task])
+            head.fit(
+                rows.to(device), there.to(device), step.to(device), within.to(device), self.config.selected
+            )
+        self.answers = Answers(cast(Any, self.config))
+
+    def sample(self, data: TrainingData, rng: np.random.Generator, size: int) -> dict[str, Any]:
+        """It has no weights, so nothing is drawn."""
+        return {}
+
+    def calibrate(self, validation: Sequence[EpisodeFeatures]) -> None:
+        """Choose the filter's trust in the evidence and fit the success probability on held-out episodes."""
+        tasks = [find_task(self.config.tasks, e.task) for e in validation]
+        evidence = [self.evidence(e, task) for e, task in zip(validation, tasks, strict=True)]
+        self.answers.calibrate(validation, tasks, evidence)
+
+    def extended(self, tasks: Sequence[TaskSpec], data: TrainingData) -> PerceptualRewardModel:
+        """A copy that knows the new tasks too; what it knew stays to the bit."""
+        config = copy.deepcopy(self.config)
+        known = len(config.tasks)
+        config.tasks = [*config.tasks, *tasks]
+        bigger = PerceptualRewardModel(config)
+        own = {k: v for k, v in self.state_dict().items() if k != "instructions"}
+        bigger.load_state_dict(own, strict=False)
+        bigger.to(self.feature_mean.device)
+        bigger._learn(data, range(known, len(config.tasks)))
+        return bigger
+
+    # --- answering ----------------------------------------------------------------------------------------------
+
+    def _rows(
+        self, features: Mapping[str, NDArray[Any]], state: NDArray[np.float32] | None, count: int
+    ) -> tuple[Tensor, Tensor]:
+        """Standardised features of N moments [N, F], and which of them are there."""
+        device = self.feature_mean.device
+        if not any(view in features for view in self.config.views):
+            raise UserError(
+                f"there is no view that this model knows ({', '.join(self.config.views)}); it cannot do with others"
+            )
+        rows, there = [], []
+        for number, view in enumerate(self.config.views):
+            seen = features.get(view)
+            there.append(torch.full((count, self._width), seen is not None, device=device))
+            if seen is None:
+                rows.append(torch.zeros(count, self._width, device=device))
+                continue
+            ids = torch.tensor(number, device=device)
+            rows.append(self._standardise(torch.from_numpy(np.asarray(seen, np.float32)).to(device), ids))
+        size = self.state_mean.numel()
+        known = state is not None and size > 0
+        there.append(torch.full((count, size), known, device=device))
+        body = np.asarray(state, np.float32) if known else np.zeros((count, size), np.float32)
+        rows.append(self._standardise_state(torch.from_numpy(body).to(device)))
+        return torch.cat(rows, 1), torch.cat(there, 1)
+
+    @torch.no_grad()
+    def evidence(self, episode: EpisodeFeatures, task: int) -> StageEvidence:
+        """What the Gaussians say of every frame of an episode, before the filter."""
+        return self.ask(episode.features, episode.state, len(episode), task)
+
+    @torch.no_grad()
+    def ask(
+        self,
+        features: Mapping[str, NDArray[Any]],
+        state: NDArray[np.float32] | None,
+        count: int,
+        task: int,
+    ) -> StageEvidence:
+        """Evidence of N moments: features [N, D] by view, state [N, S] or None."""
+        rows, there = self._rows(features, state, count)
+        parts = [
+            self.gaussians[task](*chunk) for chunk in zip(rows.split(256), there.split(256), strict=True)
+        ]
+        log_stage, within, spread = (
+            torch.cat(part).double().cpu().numpy() for part in zip(*parts, strict=True)
+        )
+        done = 1 / (1 + np.exp(-(within[:, -1] - COMPLETE) / 0.05))
+        return StageEvidence(log_stage, within, spread, done, np.ones(count))
+
+    @torch.no_grad()
+    def track(self, episode: EpisodeFeatures) -> ProgressTrack:
+        """The causal answer for every frame of an episode."""
+        task = find_task(self.config.tasks, episode.task)
+        return self.answers.track(task, self.evidence(episode, task), episode.timestamps)
+
+    def stream(self, task: str | None = None) -> Any:
+        """Start a live query for the task with this instruction (the only task, if None and there is one)."""
+        from progress_rm.models.perceptual.stream import PerceptualStream
+
+        return PerceptualStream(self, find_task(self.config.tasks, task))
+
+    @torch.no_grad()
+    def predict(self, batch: dict[str, Any]) -> list[ProgressEstimate]:
+        """Answers for single frames of a LeRobot batch, each on its own (no filter, which needs the episode so far).
+
+        `observation.images.*` are float [B, C, H, W] in [0, 1], or [B, W, C, H, W], of which the last counts.
+        """
+        from progress_rm.models.perceptual.lerobot_batches import last_frames
+
+        pixels, state, tasks = last_frames(self.config, batch)
+        features = {view: self._encoder.encode(frames) for view, frames in pixels.items()}
+        answers = []
+        for row, name in enumerate(tasks):
+            task = find_task(self.config.tasks, name)
+            seen = {view: rows[row : row + 1] for view, rows in features.items()}
+            body = None if state is None else state[row : row + 1]
+            answers.append(self.answers.unfiltered(task, self.ask(seen, body, 1, task))[0])
+        return answers
+
+    def compute_reward(self, batch: dict[str, Any]) -> Tensor:
+        """Progress at t for each row of a batch: float32 [B], in [0, 1]. LeRobot's interface."""
+        return torch.tensor([e.progress for e in self.predict(batch)])
+
+    def forward(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+        """There is nothing to train by gradients.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError("perceptual counts and has no loss; train it with 'progress-rm train'")
