@@ -50,6 +50,8 @@ CHAIN = [
     "lerobot",
     "bc",
     "simulation",
+    "sim-robot",
+    "hardware",
     "quickstart",
     "concepts",
     "shaping",
@@ -107,7 +109,7 @@ def blocks(name: str) -> Iterator[Block]:
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory, tiny_vlm: Path, tiny_topreward: Path) -> Path:
-    """The folder that all pages share, with the recordings that import-video's page speaks of, and the recipes.
+    """The folder that all pages share, with the recordings that import-video's page speaks of, the recipes and robots.
 
     `tiny_vlm` and `tiny_topreward` in it stand for the large models that pages name.
     """
@@ -116,6 +118,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, tiny_vlm: Path, tiny_top
     shutil.copytree(tiny_vlm, folder / "tiny_vlm")
     shutil.copytree(tiny_topreward, folder / "tiny_topreward")
     shutil.copytree(ROOT / "policies" / "recipes", folder / "policies" / "recipes")
+    shutil.copytree(ROOT / "robot_configs", folder / "robot_configs")
     return folder
 
 

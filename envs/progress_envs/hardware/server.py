@@ -1,19 +1,16 @@
-"""The simulated robot as a process: physics in real time, the bus on its terminal, cameras, and a control socket.
-
-Control is one JSON object a line, on a Unix socket and on standard input: `{"do": "reset", "seed": 3}`. On standard
-input words do as well: `reset 3`.
-"""
+"""The simulated robot as a process: physics in real time, the bus on its terminal, cameras, and a control socket."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import select
-import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +20,7 @@ from progress_datasets.errors import UserError
 from progress_envs import arm
 from progress_envs.hardware import mounting
 from progress_envs.hardware.cameras import Cameras
+from progress_envs.hardware.control import CONTROL, Control
 from progress_envs.hardware.faults import Faults
 from progress_envs.hardware.feetech import FeetechBus, FeetechServo
 from progress_envs.hardware.servo import SUPPLY
@@ -31,8 +29,8 @@ from progress_envs.hardware.terminal import Terminal
 from progress_envs.render import choose_backend
 from progress_envs.scene import TIMESTEP, VIEWS
 
-PORT, CONTROL, EEPROM = "port", "control", "eeprom.json"
-"""Names in the robot's folder: the serial port, the control socket, what the servos remember."""
+PORT, EEPROM = "port", "eeprom.json"
+"""Names in the robot's folder: the serial port, and what the servos remember."""
 
 _PATIENCE = 0.25
 """Seconds that the simulation may be behind the clock before it gives them up."""
@@ -64,19 +62,20 @@ class Server:
 
     Args:
         attached: quit when standard input ends.
+        say: is told what happens, in words.
     """
 
-    def __init__(self, options: Options, attached: bool = False) -> None:
+    def __init__(
+        self, options: Options, attached: bool = False, say: Callable[[str], None] = lambda text: None
+    ) -> None:
         self.options = options
+        self._say = say
         self.folder = Path(options.folder).absolute()
-        self._attached = attached
-        self._input: int | None = sys.stdin.fileno() if attached or sys.stdin.isatty() else None
-        self._typed = b""
         self.servos = self._servos()
         self.simulation = Simulation(options.task, self.servos, options.split, options.vary)
         self._saved = [servo.saved for servo in self.servos]
-        self._listener = _listen(self.folder / CONTROL)
-        self._clients: dict[socket.socket, bytes] = {}
+        self._scribe = ThreadPoolExecutor(1)
+        self._control = Control(self.folder / CONTROL, attached)
         self.terminal = Terminal(FeetechBus(self.servos), self.folder / PORT, options.wire_time)
         self.cameras = Cameras(
             self.simulation.world,
@@ -96,12 +95,14 @@ class Server:
         self.cameras.look()
         self.cameras.finish()
 
-    def run(self) -> None:
-        """Serve in real time until told to quit."""
+    def run(self, seconds: float | None = None) -> None:
+        """Serve in real time until told to quit, or for so many seconds."""
         due = shown = time.monotonic()
+        end = due + (math.inf if seconds is None else seconds)
         period = 1 / self.options.camera_fps
+        _hurry()
         try:
-            while not self._quit:
+            while not self._quit and due < end:
                 self._wait(due)
                 now = time.monotonic()
                 self.terminal.serve(now)
@@ -121,12 +122,10 @@ class Server:
     def close(self) -> None:
         """Give everything back."""
         self._save()
+        self._scribe.shutdown()
         self.cameras.close()
         self.terminal.unplug()
-        for client in self._clients:
-            client.close()
-        self._listener.close()
-        (self.folder / CONTROL).unlink(missing_ok=True)
+        self._control.close()
         self.simulation.close()
 
     # -- what can be asked for ------------------------------------------------------------------------------------
@@ -160,6 +159,7 @@ class Server:
         """Lay out another episode; without a seed, the next one of the last seed."""
         self.simulation.begin(seed)
         self.episodes += 1
+        self._say(f"episode {self.episodes}: {self.simulation.task_description}")
 
     def inject(self, faults: Faults) -> None:
         """From now on these things are wrong, and no others."""
@@ -221,7 +221,10 @@ class Server:
     # -- the loop -------------------------------------------------------------------------------------------------
 
     def _tick(self, due: float) -> None:
+        succeeded = self.simulation.succeeded
         self.simulation.tick()
+        if self.simulation.succeeded and not succeeded:
+            self._say(f"success after {self.simulation.seconds:.1f} s")
         torque = [float(servo.orders().torque) for servo in self.servos]
         self._trace.append([due, *self.simulation.world.joints().tolist(), *torque])
         if [servo.saved for servo in self.servos] != self._saved:
@@ -230,54 +233,11 @@ class Server:
     def _wait(self, due: float) -> None:
         """Sleep until the next tick, or until somebody wants something; answer what is on the control socket."""
         terminal = self.terminal.descriptor
-        sources: list[Any] = [self._listener, *self._clients]
-        sources += [] if terminal is None else [terminal]
-        sources += [] if self._input is None else [self._input]
+        sources = self._control.sources + ([] if terminal is None else [terminal])
         until = due if self.terminal.due is None else min(due, self.terminal.due)
         ready, _, _ = select.select(sources, [], [], max(until - time.monotonic(), 0.0))
-        for source in ready:
-            if source is self._listener:
-                client, _ = self._listener.accept()
-                self._clients[client] = b""
-            elif source == self._input:
-                self._listen_to_input()
-            elif source is not terminal:
-                self._converse(source)
-
-    def _converse(self, client: socket.socket) -> None:
-        try:
-            heard = client.recv(65536)
-        except ConnectionError:
-            heard = b""
-        if not heard:
-            client.close()
-            del self._clients[client]
-            return
-        *lines, self._clients[client] = (self._clients[client] + heard).split(b"\n")
-        for line in lines:
-            # The end of the conversation is read in the next round.
-            with suppress(ConnectionError):
-                client.sendall(json.dumps(self._answer(line)).encode() + b"\n")
-
-    def _answer(self, line: bytes | str) -> dict[str, Any]:
-        try:
-            request = json.loads(line)
-            return {"answer": self.handle(request if isinstance(request, dict) else {})}
-        except (UserError, ValueError) as error:
-            return {"error": str(error)}
-
-    def _listen_to_input(self) -> None:
-        """Do what was typed."""
-        assert self._input is not None
-        heard = os.read(self._input, 4096)
-        if not heard:
-            self._input = None
-            self._quit = self._attached
-            return
-        *lines, self._typed = (self._typed + heard).split(b"\n")
-        for line in filter(None, map(bytes.strip, lines)):
-            answer = self._answer(words_to_request(line.decode(errors="replace")))
-            print(answer.get("error") or answer.get("answer") or "done", flush=True)
+        self._control.serve(ready, self.handle)
+        self._quit |= self._control.ended
 
     def _servos(self) -> list[FeetechServo]:
         """New servos, or those that this folder remembers."""
@@ -292,62 +252,37 @@ class Server:
         return servos
 
     def _save(self) -> None:
-        """Write down what the servos will know after a power cut."""
+        """Write down what the servos will know after a power cut; in a thread, as drivers wait 50 ms for a reply."""
         self._saved = [servo.saved for servo in self.servos]
         memory = {name: servo.eeprom.hex() for name, servo in zip(arm.JOINTS, self.servos, strict=True)}
-        fresh = self.folder / f".{EEPROM}.new"
-        fresh.write_text(json.dumps(memory, indent=1) + "\n")
-        fresh.replace(self.folder / EEPROM)
+        self._scribe.submit(_write_down, self.folder / EEPROM, json.dumps(memory, indent=1) + "\n")
 
 
-def words_to_request(line: str) -> str:
-    """`reset 3` as JSON; what is JSON already stays."""
-    if line.startswith("{"):
-        return line
-    what, *rest = line.split()
-    shorthand: dict[str, dict[str, Any]] = {
-        "unplug": {"do": "inject", "unplugged": True},
-        "plug": {"do": "inject"},
-        "reset": {"do": "reset", **({"seed": int(rest[0])} if rest and rest[0].isdigit() else {})},
-    }
-    return json.dumps(shorthand.get(what, {"do": what}))
+def _write_down(path: Path, text: str) -> None:
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_text(text)
+    fresh.replace(path)
 
 
-def _listen(path: Path) -> socket.socket:
-    """The control socket.
-
-    Raises:
-        UserError: a robot runs in this folder already, or its name is too long for a socket.
-    """
-    if len(str(path)) > 100:
-        raise UserError(f"{path.parent}: too long a name for a socket; give a folder with a shorter path")
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    if path.exists():
-        try:
-            listener.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink()
-            listener.close()
-            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        else:
-            raise UserError(
-                f"{path.parent}: a simulated robot runs there already; end it or give another folder"
-            )
-    listener.bind(str(path))
-    listener.listen()
-    return listener
+def _hurry() -> None:
+    """Drivers wait 50 ms for a reply, however busy the machine: where it is allowed, this thread goes first."""
+    sys.setswitchinterval(0.0005)
+    with suppress(AttributeError, PermissionError):
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
 
 
 def main() -> None:
-    """`python -m progress_envs.hardware.server '{"folder": …}'`: run until standard input ends; says `ready`."""
+    """`python -m progress_envs.hardware.server '{"folder": …}' [SECONDS]`: run until standard input ends, or for so
+    many seconds; first say that it is ready, or what is wrong, as one line of JSON."""
     options = Options(**json.loads(sys.argv[1]))
+    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else None
     try:
-        server = Server(options, attached=True)
+        server = Server(options, attached=seconds is None)
     except UserError as error:
         print(json.dumps({"error": str(error)}), flush=True)
         sys.exit(2)
     print(json.dumps({"ready": True}), flush=True)
-    server.run()
+    server.run(seconds)
 
 
 if __name__ == "__main__":

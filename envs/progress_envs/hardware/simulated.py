@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,8 +20,12 @@ from numpy.typing import NDArray
 
 from progress_datasets.errors import UserError
 from progress_envs.hardware import mounting
+from progress_envs.hardware.control import CONTROL
 from progress_envs.hardware.faults import Faults
-from progress_envs.hardware.server import CONTROL, PORT, Options
+from progress_envs.hardware.server import PORT, Options
+
+CONFIG = "robot.yaml"
+"""In the robot's folder: its config for LeRobot's commands."""
 
 ROBOT_ID = "simulated"
 """LeRobot's id of the robot; its calibration is `calibration/simulated.json`."""
@@ -201,21 +207,16 @@ class SimulatedRobot(RobotControl):
             wire_time=wire_time,
             faults=(faults or Faults()).as_dict(),
         )
-        if calibrated:
-            mounting.write_calibration(place / "calibration" / f"{ROBOT_ID}.json", arm)
+        write_config(self.options)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "progress_envs.hardware.server", json.dumps(asdict(self.options))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            _command(self.options), stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         assert self._process.stdout is not None
-        said = self._process.stdout.readline()
-        answer = (
-            json.loads(said) if said else {"error": "the simulated robot did not start; its error is above"}
-        )
-        if "error" in answer:
+        try:
+            _check_start(self._process.stdout.readline())
+        except UserError:
             self._end()
-            raise UserError(answer["error"])
+            raise
         super().__init__(place)
 
     def __enter__(self) -> Self:
@@ -256,6 +257,11 @@ class SimulatedRobot(RobotControl):
             },
         )
 
+    @property
+    def config_path(self) -> Path:
+        """The same as a file for `--config_path` of LeRobot's commands."""
+        return self.folder / CONFIG
+
     def close(self) -> None:
         """Switch it off."""
         super().close()
@@ -273,3 +279,66 @@ class SimulatedRobot(RobotControl):
         self._process.stdout.close()
         if self._temporary:
             self._temporary.cleanup()
+
+
+def start_in_background(options: Options, seconds: float | None) -> None:
+    """Start a robot that outlives this process, for so many seconds or until it is told to quit; return when it runs.
+
+    Raises:
+        UserError: it could not be started.
+    """
+    log = Path(options.folder) / "log.txt"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [*_command(options), str(math.inf if seconds is None else seconds)],
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
+        )
+    while process.poll() is None and b"\n" not in log.read_bytes():
+        time.sleep(0.05)
+    first, *_ = [*log.read_bytes().splitlines(), b""]
+    _check_start(first)
+    # It is left to itself: nobody will wait for its end.
+    process.returncode = 0
+
+
+def _command(options: Options) -> list[str]:
+    return [sys.executable, "-m", "progress_envs.hardware.server", json.dumps(asdict(options))]
+
+
+def _check_start(said: bytes) -> None:
+    """What the server says first."""
+    answer = json.loads(said) if said.startswith(b"{") else {"error": "the simulated robot did not start"}
+    if "error" in answer:
+        raise UserError(answer["error"])
+
+
+def write_config(options: Options) -> Path:
+    """Write what LeRobot's commands need to know of this robot, as `--config_path` takes it, and its calibration."""
+    import yaml
+
+    folder, size = Path(options.folder).absolute(), options.image_size
+    if options.calibrated:
+        mounting.write_calibration(folder / "calibration" / f"{ROBOT_ID}.json", options.arm)
+    robot = {
+        "type": "so101_follower",
+        "port": str(folder / PORT),
+        "id": ROBOT_ID,
+        "calibration_dir": str(folder / "calibration"),
+        "max_relative_target": MAX_STEP,
+        "cameras": {
+            view: {
+                "type": "progress_camera",
+                "source": str(folder / f"{view}.frames"),
+                "width": size,
+                "height": size,
+                "fps": options.camera_fps,
+            }
+            for view in options.views
+        },
+    }
+    path = folder / CONFIG
+    path.write_text(yaml.safe_dump({"robot": robot}, sort_keys=False))
+    return path

@@ -112,10 +112,14 @@ class Simulation(ProgressEnv):
         """A hand puts every joint at its mark and holds it there until it is led elsewhere or pulls by itself."""
         self.hand = repeat(mounting.MARKS)
 
-    def lead_through_ranges(self, seconds: float = 2.0) -> None:
-        """A hand leads every joint to one stop, to the other and back to its mark, and holds it there."""
+    def lead_through_ranges(self) -> None:
+        """A hand leads every joint to one stop, to the other and back to its mark, and holds it there; takes 3.5 s.
+
+        It rests half a second at the stops: LeRobot looks 30 times a second at best.
+        """
         ways = [(mounting.MARKS, arm.LOW), (arm.LOW, arm.HIGH), (arm.HIGH, mounting.MARKS)]
-        shares = np.linspace(0, 1, max(round(seconds / 3 / TIMESTEP), 2))
+        rest = round(0.5 / TIMESTEP)
+        shares = np.append(np.linspace(0, 1, round(2 / 3 / TIMESTEP)), np.ones(rest))
         path = [start + share * (end - start) for start, end in ways for share in shares]
         self.hand = chain(path, repeat(mounting.MARKS))
 

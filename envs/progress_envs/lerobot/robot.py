@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,7 +70,7 @@ class ProgressEnvRobot(Robot):
         self.cameras = dict.fromkeys(config.views)
         self.env: ProgressEnv | None = None
         self.episode = 0
-        self._listener = _Listener(self)
+        self._listener = Listener(self.announce)
 
     @property
     def observation_features(self) -> dict[str, Any]:
@@ -202,13 +203,13 @@ connected: dict[str | None, ProgressEnvRobot] = {}
 """The simulated robots of this process, by id, for teleoperators that look at them."""
 
 
-class _Listener(logging.Handler):
-    """Hears LeRobot announce a recording; robots are told in no other way where an episode begins."""
+class Listener(logging.Handler):
+    """Hears LeRobot announce a recording; devices are told in no other way where an episode begins."""
 
-    def __init__(self, robot: ProgressEnvRobot) -> None:
+    def __init__(self, announce: Callable[[], None]) -> None:
         super().__init__(logging.INFO)
-        self._robot = robot
+        self._announce = announce
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.getMessage().startswith(_ANNOUNCEMENT):
-            self._robot.announce()
+            self._announce()

@@ -1,0 +1,148 @@
+"""LeRobot's own commands, unmodified, against the simulated robot: calibrate, record, replay."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lerobot.robots import make_robot_from_config
+from lerobot.scripts import lerobot_calibrate, lerobot_record, lerobot_replay
+
+from progress_datasets.episodes import EpisodeDataset
+from progress_envs.arm import JOINTS, NAMES
+from progress_envs.hardware import mounting
+from progress_envs.hardware.feetech import OFFSET
+from progress_envs.hardware.simulated import ROBOT_ID, SimulatedRobot
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """LeRobot's commands replace the handlers of the root logger."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, module: object, *options: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["lerobot", *options])
+    module.main()  # type: ignore[attr-defined]
+
+
+def test_record_and_replay(robot: SimulatedRobot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = [f"--config_path={robot.config_path}", "--robot.discover_packages_path=progress_envs"]
+    data = [
+        "--dataset.repo_id=local/recorded",
+        f"--dataset.root={tmp_path / 'recorded'}",
+        "--play_sounds=false",
+    ]
+    before = robot.truth().episode
+    run(
+        monkeypatch,
+        lerobot_record,
+        *where,
+        *data,
+        "--teleop.discover_packages_path=progress_envs",
+        "--teleop.type=progress_expert",
+        f"--teleop.folder={robot.folder}",
+        "--dataset.fps=25",
+        "--dataset.single_task=put the cube into the bin",
+        "--dataset.num_episodes=1",
+        "--dataset.episode_time_s=7",
+        "--dataset.reset_time_s=0",
+        "--dataset.video=false",
+        "--dataset.push_to_hub=false",
+    )
+    assert robot.truth().episode == before + 1
+    assert robot.success
+    assert not any(robot.truth().torque)
+    recorded = EpisodeDataset(tmp_path / "recorded")
+    assert recorded.views == ("front", "top", "wrist")
+    state, action = (recorded.column(name, 0) for name in ("observation.state", "action"))
+    assert len(action) > 50
+    # The arm follows what it is told, a little later.
+    assert np.abs(state[4:] - action[:-4]).mean() < 4
+    assert recorded.features["action"]["names"] == list(NAMES)
+
+    robot.reset()
+    run(monkeypatch, lerobot_replay, *where, *data, "--dataset.episode=0")
+    trace = robot.trace()
+    pulling = trace[trace[:, 7:].all(axis=1)]
+    np.testing.assert_allclose(pulling[-1, 1:7], state[-1], atol=3)
+
+
+class Person(threading.Thread):
+    """Does what lerobot-calibrate asks for, and presses Enter."""
+
+    def __init__(self, robot: SimulatedRobot, keyboard: int) -> None:
+        super().__init__(daemon=True)
+        self._robot, self._keyboard = robot, keyboard
+
+    def run(self) -> None:
+        self._until(self._let_go)
+        self._robot.ask("middle")
+        self._until(lambda: np.allclose(self._robot.truth().joints, mounting.MARKS, atol=1e-6))
+        os.write(self._keyboard, b"\n")
+        self._until(self._homed)
+        time.sleep(0.3)
+        self._robot.ask("ranges")
+        time.sleep(4)
+        os.write(self._keyboard, b"\n")
+
+    def _until(self, condition: object) -> None:
+        end = time.monotonic() + 60
+        while not condition() and time.monotonic() < end:  # type: ignore[operator]
+            time.sleep(0.02)
+
+    def _let_go(self) -> bool:
+        """The driver has had the motors on, and has switched them off."""
+        torque = self._robot.trace()[:, 7:]
+        return bool(torque.any() and not torque[-1].any())
+
+    def _homed(self) -> bool:
+        memory = json.loads((self._robot.folder / "eeprom.json").read_text())
+        return all(bytes.fromhex(text)[OFFSET : OFFSET + 2] != b"\0\0" for text in memory.values())
+
+
+def test_calibrate_a_new_arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"image_size": 32, "render": "raycast", "arm": 5, "views": ["front"]}
+    with SimulatedRobot(folder=tmp_path, calibrated=False, **options) as robot:  # type: ignore[arg-type]
+        ours, theirs = os.pipe()
+        with os.fdopen(ours) as keyboard, monkeypatch.context() as patch:
+            patch.setattr(sys, "stdin", keyboard)
+            person = Person(robot, theirs)
+            person.start()
+            run(
+                patch,
+                lerobot_calibrate,
+                "--robot.type=so101_follower",
+                f"--robot.port={robot.port}",
+                f"--robot.id={ROBOT_ID}",
+                f"--robot.calibration_dir={tmp_path / 'calibration'}",
+            )
+            person.join(10)
+        os.close(theirs)
+    found = json.loads((tmp_path / "calibration" / f"{ROBOT_ID}.json").read_text())
+    expected = mounting.calibration(seed=5)
+    for joint in JOINTS:
+        for name, value in expected[joint].items():
+            assert abs(found[joint][name] - value) <= 2, (joint, name)
+
+    # The servos remember it without power, so that the next command does not ask again.
+    with SimulatedRobot(folder=tmp_path, calibrated=False, **options) as robot:  # type: ignore[arg-type]
+        arm = make_robot_from_config(robot.robot_config())
+        arm.connect()
+        robot.reset(seed=2)
+        time.sleep(0.1)
+        seen = arm.get_observation()
+        np.testing.assert_allclose([seen[name] for name in NAMES], robot.truth().joints, atol=0.5)
+        arm.disconnect()
