@@ -52,6 +52,7 @@ CHAIN = [
     "simulation",
     "sim-robot",
     "hardware",
+    "run",
     "quickstart",
     "concepts",
     "shaping",

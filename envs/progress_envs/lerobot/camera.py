@@ -38,6 +38,8 @@ class SimulatedCamera(Camera):
         self.config = config
         self._reader: FrameReader | None = None
         self._seen = 0
+        # When the newest picture that was read had been taken, under the name that LeRobot's own cameras use.
+        self.latest_timestamp: float | None = None
 
     @property
     def is_connected(self) -> bool:
@@ -125,4 +127,5 @@ class SimulatedCamera(Camera):
         if frame is None:
             raise RuntimeError(f"{self.config.source}: there has been no picture yet")
         self._seen = frame.number
+        self.latest_timestamp = frame.taken
         return frame

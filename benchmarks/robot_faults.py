@@ -1,0 +1,406 @@
+"""Does a robot that runs a policy stay safe whatever goes wrong? Faults are injected into run after run.
+
+    python benchmarks/robot_faults.py --runs=1000 [--quick] [--rows=FILE]
+
+Each run connects LeRobot's unmodified SO-101 driver to a simulated servo bus with three cameras, lets a policy move all
+six joints at 30 Hz while a reward model follows and everything is recorded, and then breaks something at a random
+moment. The seed decides what, when and how badly. Policy and reward model are scripted (`robot_players.py`) and have
+their own processes like trained ones.
+
+Judged by the simulator alone, 200 times a second: no joint beyond its limit; within 200 ms of the moment at which the
+fault is noticed no joint moves by more than 5 degrees a second, or its torque is gone; at the end the torque is gone
+(unless the wire is cut: a servo that hears nothing holds).
+Recordings are judged by reading every episode: the one from before, and the one of the run. A run in which something is
+tolerated (a packet lost now and then) ends by its time limit and is judged by the same rules.
+
+Prints a table and, as its last line, one JSON object; exits with 1 if anything was unsafe or lost. With --rows, runs
+that are in the file are not made again. The full run's JSON is in `benchmarks/results/robot_faults.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from provenance import provenance, without_folders
+from robot_faults_judge import Judgement, judge_motion, read_episodes
+
+from progress_envs.hardware.faults import Faults
+from progress_envs.hardware.simulated import SimulatedRobot
+
+FPS = 30
+VIEWS = ("front", "top", "wrist")
+TIME_LIMIT_S = 1.2
+HOLD_S = 0.3
+WATCHDOG_S = 0.5
+RANK = 20
+DISK_MB = 24
+RESERVE_MB = 8
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Plan:
+    """What goes wrong in a run.
+
+    Attributes:
+        kind: for the table.
+        detail: how badly.
+        after: seconds after the first motion.
+        faults: of the simulated robot.
+        policy: how the scripted policy misbehaves.
+        act: what else is done.
+    """
+
+    kind: str
+    detail: str = ""
+    after: float = 0.5
+    faults: Faults | None = None
+    policy: str = "swing"
+    act: str = ""
+
+    @property
+    def unreachable(self) -> bool:
+        """Whether nobody can let go of the motors any more; a servo that hears nothing holds."""
+        faults = self.faults
+        return faults is not None and (faults.unplugged or max(faults.drop, faults.corrupt) == 1.0)
+
+
+@dataclass
+class Bench:
+    """What all runs share: the robot, a disk of their own, and whether it is a small one that can be filled."""
+
+    robot: SimulatedRobot
+    disk: Path
+    small: bool
+    template: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.template = self.disk / "template"
+
+
+def plan_for(seed: int) -> Plan:
+    """What goes wrong in the run with this seed."""
+    rng = np.random.default_rng(seed)
+    kinds = sorted(KINDS)
+    plan = KINDS[kinds[seed % len(kinds)]](rng)
+    plan.kind, plan.after = kinds[seed % len(kinds)], float(rng.uniform(0.1, 0.7))
+    return plan
+
+
+def packets(name: str) -> Callable[[np.random.Generator], Plan]:
+    def make(rng: np.random.Generator) -> Plan:
+        share = float(rng.choice([0.02, 0.1, 0.3, 1.0]))
+        more = {"late_ms": float(rng.choice([10, 40, 120]))} if name == "late" else {}
+        detail = f"{share:.0%}" + "".join(f", {value:g} ms" for value in more.values())
+        return Plan("", detail, faults=Faults(seed=int(rng.integers(1 << 30)), **{name: share}, **more))
+
+    return make
+
+
+def camera(fault: str) -> Callable[[np.random.Generator], Plan]:
+    def make(rng: np.random.Generator) -> Plan:
+        view = str(rng.choice(VIEWS))
+        return Plan("", view, faults=Faults(cameras={view: fault}))
+
+    return make
+
+
+def misbehaviour(wrong: str) -> Callable[[np.random.Generator], Plan]:
+    return lambda rng: Plan("", policy=f"swing:{wrong}:{rng.integers(1, 3)}")
+
+
+def deed(act: str) -> Callable[[np.random.Generator], Plan]:
+    return lambda rng: Plan("", act=act)
+
+
+KINDS: dict[str, Callable[[np.random.Generator], Plan]] = {
+    "packets dropped": packets("drop"),
+    "packets corrupted": packets("corrupt"),
+    "packets delayed": packets("late"),
+    "bus unplugged": lambda rng: Plan("", faults=Faults(unplugged=True)),
+    "camera frozen": camera("frozen"),
+    "camera stalled": camera("stalled"),
+    "camera black": camera("black"),
+    "camera of wrong size": camera("resized"),
+    "action NaN": misbehaviour("nan"),
+    "action huge": misbehaviour("huge"),
+    "action stale": misbehaviour("stale"),
+    "policy hangs": misbehaviour("silent"),
+    "policy killed": deed("kill policy"),
+    "reward model killed": deed("kill reward"),
+    "disk full": deed("fill disk"),
+    "servo hot": lambda rng: Plan(
+        "", faults=Faults(temperatures={str(rng.choice(["gripper", "elbow_flex"])): 65.0})
+    ),
+    "Ctrl-C": deed("interrupt"),
+    "loop killed": deed("loop killed"),
+    "loop hangs": deed("loop hangs"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> Row:
+    """Make the runs; print and return the summary."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=int, default=1000, help="seeds 0 to RUNS - 1")
+    parser.add_argument("--first", type=int, default=0, help="seeds FIRST to FIRST + RUNS - 1 instead")
+    parser.add_argument("--quick", action="store_true", help="one run of each kind")
+    parser.add_argument("--rows", type=Path, help="file for one line a run; the same command goes on with it")
+    options = parser.parse_args(argv)
+    count = len(KINDS) if options.quick else options.runs
+    rows = read_rows(options.rows)
+    start, load = time.monotonic(), os.getloadavg()[0]
+    seeds = range(options.first, options.first + count)
+    waiting = [seed for seed in seeds if seed not in rows]
+    if waiting:
+        with bench() as made:
+            for seed in waiting:
+                row = attempt(made, seed)
+                rows[seed] = row
+                if options.rows:
+                    with options.rows.open("a") as file:
+                        file.write(json.dumps(row) + "\n")
+                spent = time.monotonic() - start
+                note = "" if row["safe"] and not row["lost"] else f"  {row['complaints']}"
+                print(
+                    f"{seed:5d} {row['kind']:<22} {row['detail']:<12} {row['ended_by']:<16} {spent:6.0f} s{note}",
+                    file=sys.stderr,
+                    flush=True,
+                )
+    made_rows = [rows[seed] for seed in seeds]
+    command = without_folders(sys.argv if argv is None else ["robot_faults.py", *argv])
+    summary = {**summarise(made_rows), "load_average": load, **provenance(command)}
+    print(table(summary))
+    print(json.dumps(summary))
+    return summary
+
+
+@contextmanager
+def bench() -> Iterator[Bench]:
+    """A simulated robot and a small disk, for as long as this lasts."""
+    with tempfile.TemporaryDirectory(prefix="robot-faults-") as folder:
+        disk = Path(folder) / "disk"
+        disk.mkdir()
+        small = mount(disk)
+        try:
+            with SimulatedRobot("PickPlace", image_size=48) as robot:
+                # Its first pictures take long.
+                time.sleep(3.0)
+                hurry(robot.pid)
+                made = Bench(robot, disk, small)
+                prepare(made)
+                yield made
+        finally:
+            if small:
+                subprocess.run(["umount", str(disk)], check=False)
+
+
+def mount(disk: Path) -> bool:
+    """Make a folder a disk of its own; whether that is allowed."""
+    size = f"size={DISK_MB}m"
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(disk)], capture_output=True, check=False
+    )
+    return done.returncode == 0
+
+
+def hurry(pid: int) -> None:
+    """The emulator stands for hardware and the players for models that are quick enough: both get their share of a busy
+    processor, where that is allowed."""
+    for thread in Path(f"/proc/{pid}/task").iterdir() if hasattr(os, "sched_setscheduler") else []:
+        with suppress(PermissionError):
+            os.sched_setscheduler(int(thread.name), os.SCHED_RR, os.sched_param(RANK))
+
+
+def prepare(made: Bench) -> None:
+    """A sound run, whose dataset is the one that all others add an episode to."""
+    session = play(made, Plan("sound"), made.template)
+    assert session.saved == [0], f"a sound run was not recorded: {session.attempts}"
+
+
+def play(made: Bench, plan: Plan, root: Path, broken: Callable[[Any], float] | None = None) -> Any:
+    """One session; `broken` breaks something meanwhile and returns when."""
+    import robot_players
+
+    from progress_policies.run.config import Config
+    from progress_policies.run.crew import Players
+    from progress_policies.run.ending import EndingOptions
+    from progress_policies.run.policy_worker import PolicyOptions
+    from progress_policies.run.recorder import RecordingOptions
+    from progress_policies.run.safety import SafetyOptions
+    from progress_policies.run.session import Session
+    from progress_rm.score import ModelOptions
+
+    config = Config(
+        robot=made.robot.robot_config(),
+        policy=PolicyOptions(path=plan.policy),
+        reward=ModelOptions(path="climb"),
+        task="swing",
+        fps=FPS,
+        ending=EndingOptions(time_limit_s=TIME_LIMIT_S),
+        safety=SafetyOptions(hold_s=HOLD_S, relax_s=0.0, release_s=1.0, stale_s=0.2, reward_stale_s=1.0),
+        recording=RecordingOptions(root=str(root), reserve_mb=RESERVE_MB),
+    )
+    session = Session(config, players=Players(robot_players.swing, robot_players.climb))
+    saboteur = threading.Thread(target=sabotage, args=(session, plan, broken), daemon=True)
+    saboteur.start()
+    try:
+        session.run()
+    finally:
+        saboteur.join()
+    return session
+
+
+def sabotage(session: Any, plan: Plan, broken: Callable[[Any], float] | None) -> None:
+    """Wait for the first motion and the planned moment."""
+    until = time.monotonic() + 60
+    eager: set[int] = set()
+    while broken is not None and time.monotonic() < until and not session.attempts:
+        if session.loop is not None and session.loop.started:
+            time.sleep(max(0.0, session.loop.started + plan.after - time.monotonic()))
+            session.broken_at = broken(session)
+            return
+        for worker in session.crew.workers if session.crew is not None else ():
+            if worker.name in ("policy", "reward") and worker.process.pid not in eager:
+                eager.add(worker.process.pid)
+                hurry(worker.process.pid)
+        time.sleep(0.005)
+
+
+def attempt(made: Bench, seed: int) -> Row:
+    """One run and what is to be said of it."""
+    plan = plan_for(seed)
+    made.robot.inject(Faults())
+    made.robot.power_cycle()
+    made.robot.reset(seed=seed)
+    row: Row = {"seed": seed, "kind": plan.kind, "detail": plan.detail}
+    if plan.act == "fill disk" and not made.small:
+        return {**row, "skipped": True, "safe": True, "lost": 0, "ended_by": "skipped", "complaints": []}
+    if plan.act.startswith("loop"):
+        from robot_faults_watchdog import lose_loop
+
+        begun, noticed = lose_loop(made.robot, plan, HOLD_S, WATCHDOG_S)
+        motion = judge_motion(made.robot.trace(begun), noticed)
+        return {**row, "ended_by": "watchdog", **verdict(motion, 0, [])}
+    root = made.disk / "run"
+    shutil.rmtree(root, ignore_errors=True)
+    shutil.copytree(made.template, root)
+    begun = time.monotonic()
+    filler = made.disk / "filler"
+    session = play(made, plan, root, lambda session: break_(made, plan, session, filler))
+    made.robot.inject(Faults())
+    time.sleep(0.1)
+    [done] = session.attempts
+    motion = judge_motion(made.robot.trace(begun), done.detected, reachable=not plan.unreachable)
+    filler.unlink(missing_ok=True)
+    found, complaints = read_episodes(root)
+    recorded = done.pace["ticks"] > 0 and session.saved != [-1]
+    lost = max(0, 1 + recorded - found)
+    row |= {"ended_by": done.ended_by, "ticks": done.pace["ticks"], "episodes": found}
+    if (at := getattr(session, "broken_at", None)) is not None and (plan.act or plan.faults):
+        row["noticed_after_ms"] = 1000 * (done.detected - at)
+    return {**row, **verdict(motion, lost, complaints)}
+
+
+def verdict(motion: Judgement, lost: int, complaints: list[str]) -> Row:
+    """The judge's opinion as JSON."""
+    return {
+        "safe": not motion.complaints,
+        "lost": lost,
+        "reaction_ms": motion.reaction_ms,
+        "complaints": [*motion.complaints, *complaints],
+    }
+
+
+def break_(made: Bench, plan: Plan, session: Any, filler: Path) -> float:
+    """Do what is planned; when it was done."""
+    if plan.act == "kill policy":
+        session.crew.policy.process.kill()
+    elif plan.act == "kill reward":
+        session.crew.reward.process.kill()
+    elif plan.act == "interrupt":
+        os.kill(os.getpid(), signal.SIGINT)
+    elif plan.act == "fill disk":
+        with suppress(OSError), filler.open("wb") as file:
+            while True:
+                file.write(bytes(1 << 16))
+                file.flush()
+    elif plan.faults is not None:
+        made.robot.inject(plan.faults)
+    return time.monotonic()
+
+
+def read_rows(path: Path | None) -> dict[int, Row]:
+    """Runs that have been made."""
+    if path is None or not path.exists():
+        return {}
+    return {row["seed"]: row for row in map(json.loads, path.read_text().splitlines())}
+
+
+def summarise(rows: Sequence[Row]) -> Row:
+    """The claim's numbers, then every kind's own."""
+    made = [row for row in rows if not row.get("skipped")]
+    reactions = [row["reaction_ms"] for row in made if row["reaction_ms"] is not None]
+    kinds = {}
+    for kind in dict.fromkeys(sorted(row["kind"] for row in made)):
+        mine = [row for row in made if row["kind"] == kind]
+        times = [row["reaction_ms"] for row in mine if row["reaction_ms"] is not None]
+        noticed = [row["noticed_after_ms"] for row in mine if "noticed_after_ms" in row]
+        kinds[kind] = {
+            "runs": len(mine),
+            "unsafe": sum(not row["safe"] for row in mine),
+            "lost_episodes": sum(row["lost"] for row in mine),
+            "worst_reaction_ms": max(times, default=None),
+            "median_reaction_ms": float(np.median(times)) if times else None,
+            "worst_noticed_after_ms": max(noticed, default=None),
+            "ended_by": dict(collections.Counter(row["ended_by"] for row in mine)),
+        }
+    return {
+        "runs": len(made),
+        "unsafe": sum(not row["safe"] for row in made),
+        "lost_episodes": sum(row["lost"] for row in made),
+        "worst_reaction_ms": max(reactions, default=None),
+        "skipped": len(rows) - len(made),
+        "kinds": kinds,
+        "complaints": [f"{row['seed']}: {text}" for row in made for text in row["complaints"]][:50],
+    }
+
+
+def table(summary: Row) -> str:
+    """For people."""
+    names = ("runs", "unsafe", "lost", "reaction, worst", "median")
+    lines = ["{:<22} {:>5} {:>6} {:>5} {:>16} {:>8}  ended by".format("what went wrong", *names)]
+    for kind, values in summary["kinds"].items():
+        worst, median = (
+            "" if values[name] is None else f"{values[name]:.0f} ms"
+            for name in ("worst_reaction_ms", "median_reaction_ms")
+        )
+        ended = ", ".join(f"{name} {count}" for name, count in values["ended_by"].items())
+        lines.append(
+            f"{kind:<22} {values['runs']:>5} {values['unsafe']:>6} {values['lost_episodes']:>5} "
+            f"{worst:>16} {median:>8}  {ended}"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    result = main()
+    sys.exit(1 if result["unsafe"] or result["lost_episodes"] else 0)

@@ -1,0 +1,52 @@
+"""`progress-rm run`: a policy on a robot, followed by a reward model, recorded, and kept within limits."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from progress_datasets.errors import UserError
+from progress_policies.run.attempt import Attempt
+from progress_policies.run.config import Config
+from progress_policies.run.session import Session, show_on_terminal
+
+__all__ = ["Config", "run"]
+
+
+def run(config: Config) -> list[dict[str, Any]]:
+    """Run the attempts; prints one JSON object for each and returns them.
+
+    Raises:
+        UserError: something is not in order before the arm moves, or the arm could not be let go.
+    """
+    session = Session(config, show_on_terminal)
+    session.run()
+    found = []
+    for number, attempt in enumerate(session.attempts):
+        summary = summarise(attempt)
+        if session.saved:
+            summary["episode"] = session.saved[number]
+        found.append(summary)
+        print(json.dumps(summary))
+    if session.unreachable:
+        raise UserError(f"{', '.join(session.unreachable)} could not be let go; switch off the arm's power")
+    if config.recording.root and None in session.saved:
+        raise UserError(f"--recording.root={config.recording.root}: the last attempt could not be saved")
+    return found
+
+
+def summarise(attempt: Attempt) -> dict[str, Any]:
+    """An attempt in numbers."""
+    summary: dict[str, Any] = {"ended_by": attempt.ended_by, "outcome": attempt.outcome}
+    if attempt.fault is not None:
+        summary["fault"] = str(attempt.fault)
+    if attempt.progress is not None:
+        summary |= {name: attempt.progress[name] for name in ("progress", "stage", "success")}
+    summary |= attempt.pace
+    if attempt.latency_ms:
+        summary["latency_p50_ms"], summary["latency_p99_ms"] = np.percentile(
+            attempt.latency_ms, (50, 99)
+        ).tolist()
+    return {**summary, "clipped": attempt.clipped, "waited": attempt.waited}
