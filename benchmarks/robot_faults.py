@@ -39,6 +39,7 @@ from typing import Any
 import numpy as np
 from provenance import provenance, without_folders
 from robot_faults_judge import Judgement, judge_motion, read_episodes
+from robot_hardware import hurry
 
 from progress_envs.hardware.faults import Faults
 from progress_envs.hardware.simulated import SimulatedRobot
@@ -48,7 +49,6 @@ VIEWS = ("front", "top", "wrist")
 TIME_LIMIT_S = 1.2
 HOLD_S = 0.3
 WATCHDOG_S = 0.5
-RANK = 20
 DISK_MB = 24
 RESERVE_MB = 8
 
@@ -222,14 +222,6 @@ def mount(disk: Path) -> bool:
     return done.returncode == 0
 
 
-def hurry(pid: int) -> None:
-    """The emulator stands for hardware and the players for models that are quick enough: both get their share of a busy
-    processor, where that is allowed."""
-    for thread in Path(f"/proc/{pid}/task").iterdir() if hasattr(os, "sched_setscheduler") else []:
-        with suppress(PermissionError):
-            os.sched_setscheduler(int(thread.name), os.SCHED_RR, os.sched_param(RANK))
-
-
 def prepare(made: Bench) -> None:
     """A sound run, whose dataset is the one that all others add an episode to."""
     session = play(made, Plan("sound"), made.template)
@@ -280,6 +272,7 @@ def sabotage(session: Any, plan: Plan, broken: Callable[[Any], float] | None) ->
             return
         for worker in session.crew.workers if session.crew is not None else ():
             if worker.name in ("policy", "reward") and worker.process.pid not in eager:
+                # The players stand for models that are quick enough.
                 eager.add(worker.process.pid)
                 hurry(worker.process.pid)
         time.sleep(0.005)

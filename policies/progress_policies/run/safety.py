@@ -61,7 +61,7 @@ class SafetyOptions:
     """So many ticks in a row may fail to reach the motors."""
     frozen_s: float = 0.5
     """A camera that shows the very same picture for this long, while the arm moves by `frozen_motion`, is frozen."""
-    frozen_motion: float = 3.0
+    frozen_motion: float = 12.0
     """See `frozen_s`, in degrees or hundredths of the joint that moves most."""
     black: float = 8.0
     """A picture whose brightest percent of values is darker than this, of 255, is black."""

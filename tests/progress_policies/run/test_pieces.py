@@ -39,7 +39,7 @@ def test_a_frozen_camera_is_known_by_the_arms_motion() -> None:
     found = []
     for tick in range(60):
         assert still.look(image, tick / 30, np.zeros(6)) is None, "nothing moves"
-        found.append(moving.look(image, tick / 30, np.full(6, tick / 3)))
+        found.append(moving.look(image, tick / 30, np.full(6, float(tick))))
     first = next(tick for tick, fault in enumerate(found) if fault is not None)
     assert found[first].kind == "camera_frozen"
     assert 15 <= first <= 17

@@ -1,0 +1,294 @@
+"""The loop with everything around it played: who moves the arm, what ends an attempt, and that the arm holds then."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from lerobot.robots.so_follower import SO101FollowerConfig
+
+from progress_envs import arm
+from progress_policies.run.attempt import Attempt
+from progress_policies.run.board import Board, Layout
+from progress_policies.run.config import Config
+from progress_policies.run.crew import Crew
+from progress_policies.run.ending import EndingOptions
+from progress_policies.run.faults import Fault
+from progress_policies.run.loop import Loop
+from progress_policies.run.policy_worker import PolicyOptions
+from progress_policies.run.robot import Trouble
+from progress_policies.run.safety import SafetyOptions, limits_for
+
+FPS = 100
+HOME = np.array([0.0, -60.0, 60.0, 60.0, 0.0, 20.0])
+
+
+class Arm:
+    """An arm that is at once where it is sent."""
+
+    names = state_names = arm.NAMES
+    views: dict[str, tuple[int, int, int]] = {}  # noqa: RUF012
+
+    def __init__(self) -> None:
+        self.limits = limits_for(arm.NAMES, SafetyOptions(), FPS)
+        self.at = HOME.copy()
+        self.held: list[np.ndarray] = []
+        self.sent: list[np.ndarray] = []
+        self.broken: Exception | None = None
+
+    def observe(self) -> tuple[np.ndarray, dict[str, Any], float]:
+        if self.broken is not None:
+            raise self.broken
+        return self.at.copy(), {}, 0.0
+
+    def present(self, state: np.ndarray) -> np.ndarray:
+        return state
+
+    def joints(self, before: np.ndarray) -> np.ndarray:
+        return self.at.copy()
+
+    def health(self, now: float) -> Fault | None:
+        return None
+
+    def send(self, goal: np.ndarray) -> np.ndarray:
+        self.at = goal.copy()
+        self.sent.append(goal)
+        return goal
+
+    def hold(self, goal: np.ndarray) -> None:
+        self.held.append(goal)
+
+
+class Player:
+    """A worker that answers at once by a function."""
+
+    connection = None
+
+    def __init__(self, name: str, answer: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
+        self.name, self.answer, self.alive = name, answer, True
+        self.waiting: list[dict[str, Any]] = []
+        self.asked: list[dict[str, Any]] = []
+
+    def send(self, message: dict[str, Any]) -> None:
+        self.asked.append(message)
+        if (answer := self.answer(message)) is not None:
+            self.waiting.append(answer)
+
+    def receive(self) -> Iterator[dict[str, Any]]:
+        while self.waiting:
+            yield self.waiting.pop(0)
+
+
+class Keys:
+    """Keys that are pressed at ticks."""
+
+    fileno = None
+
+    def __init__(self, loop: dict[str, Loop], plan: dict[int, str]) -> None:
+        self.loop, self.plan = loop, plan
+
+    def pressed(self) -> str:
+        return self.plan.pop(self.loop["it"].tick, "")
+
+
+def raising(message: dict[str, Any]) -> dict[str, Any] | None:
+    """A policy that lifts the shoulder by a degree a tick, in chunks of 10."""
+    if "look" not in message:
+        return None
+    start = message["look"]
+    return {"tick": start, "actions": [[*HOME[:1], HOME[1] + (start + k) % 20, *HOME[2:]] for k in range(10)]}
+
+
+def seeing(progress: float, success: float = 0.0) -> Callable[[dict[str, Any]], dict[str, Any] | None]:
+    def answer(message: dict[str, Any]) -> dict[str, Any] | None:
+        if "look" not in message:
+            return None
+        rest = {"stage": "reach", "uncertainty": 0.0, "answered": 0.0}
+        return {"tick": message["look"], "progress": progress, "success": success, **rest}
+
+    return answer
+
+
+class Person:
+    """A teleoperator that turns the wrist's roll."""
+
+    def get_action(self) -> dict[str, float]:
+        return dict(zip(arm.NAMES, [*HOME[:4], 50.0, HOME[5]], strict=True))
+
+
+def play(
+    policy: Any = raising,
+    reward: Any = None,
+    keys: dict[int, str] | None = None,
+    teleop: Any = None,
+    body: Arm | None = None,
+    signalled: Callable[[], bool] = lambda: False,
+    prepare: Callable[[Crew], None] = lambda crew: None,
+    **ending: Any,
+) -> tuple[Attempt, Arm, Loop, Crew]:
+    body = body or Arm()
+    layout = Layout(6, {}, 8)
+    board = Board(multiprocessing.RawArray(ctypes.c_uint8, layout.size), layout)
+    board.clear()
+    players = {"policy": Player("policy", policy), "watchdog": Player("watchdog", lambda message: None)}
+    if reward is not None:
+        players["reward"] = Player("reward", reward)
+    crew = Crew(board=board, beat=[0.0], said={"policy": {"used": 8}}, **players)  # type: ignore[arg-type]
+    config = Config(
+        robot=SO101FollowerConfig(port="none"),
+        policy=PolicyOptions(path="played"),
+        fps=FPS,
+        ending=EndingOptions(**{"time_limit_s": 0.3, "stall_s": 0, "success_s": 0.05, **ending}),
+        safety=SafetyOptions(stale_s=0.1),
+    )
+    holder: dict[str, Loop] = {}
+    loop = Loop(config, body, crew, Keys(holder, keys or {}), teleop, signalled)  # type: ignore[arg-type]
+    holder["it"] = loop
+    heard = loop._sources
+    # Players answer at once, so what they said is there at the next tick.
+    loop._sources = lambda: [loop._arrived(worker.connection) for worker in crew.workers] and []  # type: ignore[method-assign]
+    assert heard is not None
+    prepare(crew)
+    return loop.run(), body, loop, crew
+
+
+def test_time_ends_an_attempt_and_the_arm_holds() -> None:
+    attempt, body, loop, crew = play()
+    assert (attempt.ended_by, attempt.outcome, attempt.fault) == ("time", "failure", None)
+    assert len(body.held) == 1
+    assert np.abs(body.held[0] - body.at).max() <= 5.0
+    assert attempt.detected <= attempt.held
+    assert attempt.waited <= 2
+    assert crew.beat[0] > 0
+    steps = np.abs(np.diff(body.sent, axis=0)).max(axis=0)
+    assert (steps <= loop.arm.limits.step + 1e-9).all()
+
+
+def test_calibrated_success_ends_an_attempt() -> None:
+    attempt, *_ = play(reward=seeing(1.0, 0.97))
+    assert (attempt.ended_by, attempt.outcome) == ("success", "success")
+    assert attempt.progress is not None
+    assert len(attempt.latency_ms) > 3
+
+
+@pytest.mark.parametrize(
+    ("key", "ended_by", "outcome"),
+    [(" ", "emergency", "failure"), ("q", "person", "failure"), ("s", "person", "success")],
+)
+def test_keys(key: str, ended_by: str, outcome: str) -> None:
+    attempt, body, loop, _ = play(keys={5: key})
+    assert (attempt.ended_by, attempt.outcome) == (ended_by, outcome)
+    assert loop.tick <= 6
+    assert body.held
+
+
+def test_ctrl_c() -> None:
+    pressed = iter([False] * 5 + [True] * 5)
+    attempt, body, *_ = play(signalled=lambda: next(pressed))
+    assert attempt.ended_by == "interrupted"
+    assert body.held
+
+
+def test_what_is_wrong_with_actions() -> None:
+    def bad(value: float) -> Callable[[dict[str, Any]], dict[str, Any] | None]:
+        return lambda message: (
+            {"tick": message["look"], "actions": [[value] * 6] * 10} if "look" in message else None
+        )
+
+    for value, kind in ((float("nan"), "action_invalid"), (500.0, "action_range")):
+        attempt, body, *_ = play(policy=bad(value))
+        assert attempt.ended_by == kind
+        assert all(np.isfinite(goal).all() for goal in body.sent)
+    def short(message):
+        return (
+            {"tick": message["look"], "actions": [[0.0] * 5] * 9} if "look" in message else None
+        )
+    assert play(policy=short)[0].ended_by == "action_invalid"
+
+    def once(message: dict[str, Any]) -> dict[str, Any] | None:
+        return raising(message) if message.get("look") == 0 else None
+
+    attempt, body, *_ = play(policy=once, time_limit_s=5.0)
+    assert attempt.ended_by == "action_stale"
+    np.testing.assert_allclose(body.sent[-1], body.sent[-5], err_msg="it waits where it is")
+
+
+def test_who_is_gone() -> None:
+    def die(name: str) -> Callable[[Crew], None]:
+        return lambda crew: setattr(getattr(crew, name), "alive", False)
+
+    for name in ("policy", "reward", "watchdog"):
+        attempt, body, *_ = play(reward=seeing(0.1), prepare=die(name))
+        assert attempt.ended_by == f"{name}_lost"
+        assert body.held
+
+
+def test_motors_may_fail_twice_but_not_for_long() -> None:
+    body = Arm()
+    observe, count = body.observe, iter(range(1000))
+
+    def flaky() -> tuple[np.ndarray, dict[str, Any], float]:
+        if next(count) % 4 in (2, 3):
+            raise Trouble(Fault("bus", "lost"))
+        return observe()
+
+    body.observe = flaky  # type: ignore[method-assign]
+    assert play(body=body)[0].ended_by == "time"
+    body = Arm()
+    attempt, *_ = play(body=body, prepare=lambda crew: None, keys={})
+    body.broken = Trouble(Fault("bus", "unplugged"))
+    dead = Arm()
+    ticks = iter(range(1000))
+    look = dead.observe
+
+    def dies() -> tuple[np.ndarray, dict[str, Any], float]:
+        if next(ticks) > 10:
+            raise Trouble(Fault("bus", "unplugged"))
+        return look()
+
+    dead.observe = dies  # type: ignore[method-assign]
+    attempt, *_ = play(body=dead)
+    assert attempt.ended_by == "bus"
+
+
+def test_a_mistake_in_the_loop_itself_stops_the_arm() -> None:
+    body = Arm()
+    looks, observe = iter(range(1000)), body.observe
+
+    def wrong() -> tuple[np.ndarray, dict[str, Any], float]:
+        if next(looks) > 5:
+            raise KeyError("typo")
+        return observe()
+
+    body.observe = wrong  # type: ignore[method-assign]
+    attempt, *_ = play(body=body)
+    assert attempt.ended_by == "crash"
+    assert "typo" in str(attempt.fault)
+    assert body.held
+
+
+def test_a_person_takes_over_and_gives_back() -> None:
+    attempt, body, loop, crew = play(teleop=Person(), keys={5: "h", 20: "r"})
+    assert attempt.ended_by == "time"
+    roll = np.array(body.sent)[:, 4]
+    assert roll[4] == 0
+    assert roll[19] > 10, "the person turned it"
+    assert roll[19] <= 15 * loop.arm.limits.step[4] + 1e-6, "as fast as it may"
+    assert roll[-1] < roll[20], "the policy turns it back"
+    resets = [message for message in crew.policy.asked if "reset" in message]  # type: ignore[union-attr]
+    assert len(resets) == 2, "the policy begins anew after that"
+
+
+def test_trouble_asks_for_help() -> None:
+    stuck = {"reward": seeing(0.2), "stall_s": 0.1, "time_limit_s": 0.6}
+    attempt, *_ = play(**stuck)
+    assert attempt.ended_by == "stall"
+    attempt, body, *_ = play(**stuck, on_trouble="ask")
+    assert attempt.ended_by == "time"
+    np.testing.assert_allclose(body.sent[-1], body.sent[-20], err_msg="it waits for a key")
+    attempt, body, *_ = play(**stuck, on_trouble="ask", keys={30: "q"})
+    assert attempt.ended_by == "person"
