@@ -7,10 +7,14 @@ from contextlib import suppress
 from pathlib import Path
 
 RANK = 20
+"""Above the loop's own."""
 
 
 def hurry(pid: int) -> None:
-    """Let a process go before all ordinary work, where that is allowed: real servos are never short of a processor."""
-    for thread in Path(f"/proc/{pid}/task").iterdir() if hasattr(os, "sched_setscheduler") else []:
-        with suppress(PermissionError):
+    """Let a process go before all others, where that is allowed.
+
+    Real servos are never short of a processor, and no loop that waits for their answer keeps them from answering.
+    """
+    with suppress(PermissionError, AttributeError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
             os.sched_setscheduler(int(thread.name), os.SCHED_RR, os.sched_param(RANK))

@@ -110,7 +110,7 @@ def blocks(name: str) -> Iterator[Block]:
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory, tiny_vlm: Path, tiny_topreward: Path) -> Path:
-    """The folder that all pages share, with the recordings that import-video's page speaks of, the recipes and robots.
+    """The folder that all pages share, with the recordings that import-video's page speaks of, recipes and robots.
 
     `tiny_vlm` and `tiny_topreward` in it stand for the large models that pages name.
     """

@@ -45,7 +45,7 @@ class Seen:
 
     Attributes:
         tick: its number.
-        stamp: seconds on the monotonic clock.
+        stamp: when the tick began, seconds on the monotonic clock.
         joints: float64 [n].
         images: by view, uint8 [H, W, 3].
     """

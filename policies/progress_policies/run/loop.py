@@ -212,7 +212,7 @@ class Loop:
 
     def _tell(self, state: Joints, images: Images, stamp: float) -> None:
         """Let the others see, and ask those who have nothing to do."""
-        self.crew.board.put(seen_at(self.tick, stamp, state, images))
+        self.crew.board.put(seen_at(self.tick, self.now, state, images))
         self._stamps[self.tick] = stamp
         self._stamps.pop(self.tick - 300, None)
         self._ask("reward", self.crew.reward)

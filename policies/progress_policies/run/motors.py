@@ -187,7 +187,7 @@ class Motors:
                 continue
             name, full = registers.load if reading == "load" else (getattr(registers, reading), 100)
             self.flush()
-            for motor, value in bus.sync_read(name, normalize=False, num_retry=1).items():
+            for motor, value in bus.sync_read(name, normalize=False).items():
                 found[prefix + motor] = abs(value) * 100 / full
         return found
 

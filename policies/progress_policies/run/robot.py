@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +27,12 @@ from progress_policies.run.safety import (
 
 Images = Mapping[str, NDArray[np.uint8]]
 
+
+_TIMEOUT_S = 0.045
+"""LeRobot's drivers wait a little longer than this for an answer."""
+
+_STRAGGLE_S = 0.01
+"""How late an answer still comes, as a rule."""
 
 _TRIES = 5
 """LeRobot's drivers ask only once for what they write and read while they connect."""
@@ -151,8 +158,8 @@ class Arm:
             Trouble: motors or a camera did not answer.
         """
         try:
-            self.motors.flush()
-            seen = self.robot.get_observation()
+            with self._exchange():
+                seen = self.robot.get_observation()
         except (*BUS_ERRORS, TimeoutError) as error:
             raise Trouble(self._blame(error)) from error
         state = np.array([seen[name] for name in self.state_names], dtype=np.float64)
@@ -170,8 +177,8 @@ class Arm:
         """
         asked = dict(zip(self.names, map(float, goal), strict=True))
         try:
-            self.motors.flush()
-            sent = self.robot.send_action(asked)
+            with self._exchange():
+                sent = self.robot.send_action(asked)
             wrong = [name for name in self.names if abs(sent[name] - asked[name]) > self.options.lead]
             if wrong and self.motors:
                 # The driver asks the motors once more where they are, and a garbled answer makes it send nonsense.
@@ -184,8 +191,8 @@ class Arm:
     def joints(self, before: Joints) -> Joints:
         """[n] where the joints are this moment, if that can be had at once and is near `before`; otherwise `before`."""
         try:
-            self.motors.flush()
-            found = self.motors.positions(retries=0)
+            with self._exchange():
+                found = self.motors.positions(retries=0)
         except BUS_ERRORS:
             return before
         now = np.array([found.get(name, was) for name, was in zip(self.names, before, strict=True)])
@@ -222,6 +229,21 @@ class Arm:
         if not self.motors and self.robot.is_connected:
             self.robot.disconnect()
 
+    @contextmanager
+    def _exchange(self) -> Iterator[None]:
+        """Nothing of an earlier exchange answers in this one, nor anything of this one in the next.
+
+        Drivers ask again when an answer is late, and then get two; they tell answers apart by nothing but the motor.
+        """
+        self.motors.flush()
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            if time.monotonic() - begun > _TIMEOUT_S and self.motors:
+                time.sleep(_STRAGGLE_S)
+                self.motors.flush()
+
     def health(self, now: float) -> Fault | None:
         """Read one kind of health, another one every time; what is wrong.
 
@@ -233,7 +255,8 @@ class Arm:
         reading = READINGS[self._readings % len(READINGS)]
         self._readings += 1
         try:
-            values = self.motors.health(reading)
+            with self._exchange():
+                values = self.motors.health(reading)
         except BUS_ERRORS as error:
             raise Trouble(self._blame(error)) from error
         return self._judge(reading, values, now)
