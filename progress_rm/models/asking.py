@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,16 +16,16 @@ from torch import Tensor
 from progress_datasets.errors import UserError
 from progress_rm.data import EpisodeFeatures, TrainingData
 from progress_rm.models.base import (
-    ProgressEstimate,
     ProgressRewardModel,
+    ProgressStream,
     ProgressTrack,
-    TaskSpec,
     ViewModelConfig,
+    any_task,
     find_task,
+    words_for,
 )
 from progress_rm.models.calibration import fit_logistic, logit
-from progress_rm.models.glimpses import Glimpse, Pace, asked_frames, look, recent, shrink
-from progress_rm.models.ticks import check_tick, tick_time
+from progress_rm.models.glimpses import Glimpse, asked_frames, look, recent, shrink
 
 Array = NDArray[np.float64]
 _IMAGES = "observation.images."
@@ -106,8 +106,17 @@ class AskingModel(ProgressRewardModel, ABC):
     def ask(self, questions: Sequence[Question]) -> list[Answer | None]:
         """Answers to questions, None for a reply that cannot be read."""
 
-    def refuse_offline(self) -> None:
-        """Raise a UserError where this model cannot answer causally at all; by default it can."""
+    def words(self, task: int, instruction: str | None) -> str:
+        """What to call a task in a question: see `words_for`; where no task is known, as it is put.
+
+        Raises:
+            UserError: no task is known, and none is given.
+        """
+        if self.config.tasks != [any_task()]:
+            return words_for(self.config.tasks, task, instruction)
+        if not instruction:
+            raise UserError(f"this '{self.name}' knows no task, so say which: stream(task=INSTRUCTION)")
+        return instruction
 
     def window(self, count: int) -> list[int]:
         """Which of `count` glimpses so far to look at: by default the first and the last `config.window` of them."""
@@ -132,6 +141,10 @@ class AskingModel(ProgressRewardModel, ABC):
     def track(self, episode: EpisodeFeatures) -> ProgressTrack:
         """The causal answer for every frame of an episode: that of the last question."""
         task = find_task(self.config.tasks, episode.task)
+        return self.report(task, self._rows(episode, task))
+
+    def _rows(self, episode: EpisodeFeatures, task: int) -> list[tuple[Answer, bool]]:
+        """The answer that holds at every frame, and whether the last question has it."""
         asked, answers = self.answers(episode, task)
         unread = sum(answer is None for answer in answers)
         if unread:
@@ -140,30 +153,29 @@ class AskingModel(ProgressRewardModel, ABC):
                 "%s, episode %d: %d of %d replies cannot be read; the answer before each holds, with uncertainty 1",
                 dataset.root, number, unread, len(answers),
             )  # fmt: skip
+        rows = list(self.held(answers))
         holding = np.searchsorted(asked, np.arange(len(episode)), side="right") - 1
-        rows = list(self._held(answers))
-        return self._report(self.config.tasks[task], [rows[i] for i in holding])
+        return [rows[i] for i in holding]
 
     def answers(self, episode: EpisodeFeatures, task: int) -> tuple[list[int], list[Answer | None]]:
         """The frames at which an episode is asked about, and the answers there."""
-        self.refuse_offline()
         self.eval()
         config = self.config
         dataset, number = episode.source
         views = config.usable_views(dataset.episode_views(number))
         asked = asked_frames(episode.timestamps, config.query_s)
         seen = look(episode, views, asked, config.image_size)
-        questions = [
-            Question(episode.task, task, [seen[i] for i in self.window(n + 1)]) for n in range(len(seen))
-        ]
+        words = self.words(task, episode.task)
+        questions = [Question(words, task, [seen[i] for i in self.window(n + 1)]) for n in range(len(seen))]
         answers: list[Answer | None] = []
         for start in range(0, len(questions), config.ask_batch):
-            answers += self._counted(questions[start : start + config.ask_batch])
+            answers += self.counted(questions[start : start + config.ask_batch])
         return asked, answers
 
-    def stream(self, task: str | None = None) -> AskingStream:
+    def stream(self, task: str | None = None) -> ProgressStream:
         """Start a live query for the task with this instruction (the only task, if None and there is one)."""
-        self.refuse_offline()
+        from progress_rm.models.asking_stream import AskingStream
+
         self.eval()
         return AskingStream(self, find_task(self.config.tasks, task), task)
 
@@ -172,16 +184,15 @@ class AskingModel(ProgressRewardModel, ABC):
         config = self.config
         said, stated, truth, done = [], [], [], []
         for episode in validation:
-            assert episode.labels is not None
-            asked, answers = self.answers(episode, find_task(config.tasks, episode.task))
-            for t, answer in zip(asked, answers, strict=True):
-                if answer is not None:
+            labels = episode.labels
+            assert labels is not None
+            rows = self._rows(episode, find_task(config.tasks, episode.task))
+            for (answer, own), progress, complete in zip(rows, labels.progress, labels.done, strict=True):
+                if own:
                     said.append(answer.progress)
                     stated.append(np.nan if answer.spread is None else answer.spread)
-                    truth.append(float(episode.labels.progress[t]))
-                    done.append(bool(episode.labels.done[t]))
-        if not said:
-            raise UserError(f"no reply of this '{self.name}' can be read, so it cannot be calibrated")
+                    truth.append(float(progress))
+                    done.append(bool(complete))
         error = np.sqrt(np.mean((np.array(said) - np.array(truth)) ** 2))
         config.spread = float(np.clip(error, 0.01, 1))
         if not np.isnan(stated).any():
@@ -199,14 +210,13 @@ class AskingModel(ProgressRewardModel, ABC):
         Raises:
             UserError: there is no picture, or a reply cannot be read.
         """
-        self.refuse_offline()
         names = [
             k.removeprefix(_IMAGES) for k in batch if k.startswith(_IMAGES) and not k.endswith("_is_pad")
         ]
         views = self.config.usable_views(names)
         pixels = {view: as_pixels(batch[_IMAGES + view]) for view in views}
         count, width = next(iter(pixels.values())).shape[:2]
-        words = batch.get("task") or [None] * count
+        instructions = batch.get("task") or [None] * count
         questions = []
         for row in range(count):
             window = [
@@ -216,21 +226,21 @@ class AskingModel(ProgressRewardModel, ABC):
                 )
                 for t in range(width)
             ]
-            task = find_task(self.config.tasks, words[row])
-            said = self.config.tasks[task].instruction if words[row] is None else words[row]
-            questions.append(Question(said, task, window))
-        answers = self._counted(questions)
+            task = find_task(self.config.tasks, instructions[row])
+            questions.append(Question(self.words(task, instructions[row]), task, window))
+        answers = self.counted(questions)
         if any(answer is None for answer in answers):
             raise UserError(f"a reply of this '{self.name}' cannot be read, so there is no reward")
         return torch.tensor([a.progress for a in answers if a is not None], dtype=torch.float32)
 
-    def _counted(self, questions: Sequence[Question]) -> list[Answer | None]:
+    def counted(self, questions: Sequence[Question]) -> list[Answer | None]:
+        """As `ask`, keeping count."""
         answers = self.ask(questions)
         self.replies += len(answers)
         self.unread += sum(answer is None for answer in answers)
         return answers
 
-    def _held(self, answers: Sequence[Answer | None]) -> Iterator[tuple[Answer, bool]]:
+    def held(self, answers: Sequence[Answer | None]) -> Iterator[tuple[Answer, bool]]:
         """The answer that holds after each question, and whether it is that question's own."""
         last: Answer | None = None
         for answer in answers:
@@ -243,8 +253,9 @@ class AskingModel(ProgressRewardModel, ABC):
             assert last is not None
             yield last, answer is not None
 
-    def _report(self, task: TaskSpec, rows: Sequence[tuple[Answer, bool]]) -> ProgressTrack:
-        config = self.config
+    def report(self, task: int, rows: Sequence[tuple[Answer, bool]]) -> ProgressTrack:
+        """What is reported of frames at which these answers hold; one that is not the last question's is unsure."""
+        config, spec = self.config, self.config.tasks[task]
         progress = np.array([answer.progress for answer, _ in rows])
         spread = [
             1.0
@@ -256,65 +267,12 @@ class AskingModel(ProgressRewardModel, ABC):
         ]
         success = 1 / (1 + np.exp(-(config.success_scale * logit(progress) + config.success_offset)))
         return ProgressTrack(
-            stages=task.stages,
+            stages=spec.stages,
             progress=progress.astype(np.float32),
             stage_probs=np.stack([answer.stage_probs for answer, _ in rows]).astype(np.float32),
             uncertainty=np.clip(spread, 0, 1).astype(np.float32),
             success=success.astype(np.float32),
         )
-
-
-class AskingStream:
-    """A live query: asks when it is due, keeps the glimpses that a window can need, and repeats the last answer."""
-
-    def __init__(self, model: AskingModel, task: int, instruction: str | None) -> None:
-        self._model, self._task = model, task
-        self._words = model.config.tasks[task].instruction if instruction is None else instruction
-        self._pace = Pace(model.config.query_s)
-        self._seen: dict[int, Glimpse] = {}
-        self._count = 0
-        self._start: float | None = None
-        self._now: float | None = None
-        self._last: Answer | None = None
-        self._own = False
-
-    def step(
-        self,
-        frames: Mapping[str, NDArray[np.uint8]],
-        state: NDArray[np.float32] | None = None,
-        timestamp: float | None = None,
-    ) -> ProgressEstimate:
-        """Advance by one tick; see `ProgressStream.step`.
-
-        Raises:
-            UserError: there is no frame, a frame is not RGB uint8 [H, W, 3], time does not advance, or the first reply
-                cannot be read.
-        """
-        config = self._model.config
-        check_tick(frames, state, 0)
-        if timestamp is None and not config.fps:
-            raise UserError(
-                "this model does not know how many ticks there are a second; give their timestamp"
-            )
-        self._now = tick_time(timestamp, self._now, 1 / config.fps if config.fps else 0.0)
-        self._start = self._now if self._start is None else self._start
-        if self._pace.due(self._now):
-            views = config.usable_views(frames)
-            pictures = {view: shrink(frames[view], config.image_size) for view in views}
-            self._ask(Glimpse(self._now - self._start, pictures))
-        assert self._last is not None
-        return self._model._report(config.tasks[self._task], [(self._last, self._own)])[0]
-
-    def _ask(self, now: Glimpse) -> None:
-        model, keep = self._model, self._model.looks_back
-        self._seen[self._count] = now
-        self._count += 1
-        window = [self._seen[i] for i in model.window(self._count)]
-        [answer] = model._counted([Question(self._words, self._task, window)])
-        before = [] if self._last is None else [self._last]
-        *_, (self._last, self._own) = model._held([*before, answer])
-        if keep is not None and self._count > keep:
-            self._seen.pop(self._count - keep)
 
 
 def as_pixels(images: Tensor) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from draccus import ParsingError
 from lerobot.configs.rewards import RewardModelConfig
 from lerobot.rewards.factory import get_reward_model_class
 
@@ -99,6 +100,10 @@ def load_model(
         config = RewardModelConfig.from_pretrained(source, cli_overrides=overrides)
     except FileNotFoundError as error:
         raise UserError(f"there is no reward model '{path}', neither here nor on the Hub") from error
+    except ParsingError as error:
+        raise UserError(
+            f"the config.json of '{path}' cannot be read: {' '.join(str(error).split())}"
+        ) from error
     if not isinstance(config, ProgressModelConfig):
         return _with(adapter_of_checkpoint(config.type, source), device, options)
     config = _with_options(config, options)
@@ -132,7 +137,6 @@ def _with_options(config: ProgressModelConfig, options: Sequence[str]) -> Progre
     """The config with some options changed, each "name=value"."""
     import draccus
     import yaml
-    from draccus.utils import DecodingError
 
     encoded = draccus.encode(config)
     for option in options:
@@ -148,7 +152,7 @@ def _with_options(config: ProgressModelConfig, options: Sequence[str]) -> Progre
         encoded[name] = yaml.safe_load(value)
     try:
         changed: ProgressModelConfig = draccus.decode(type(config), encoded) if options else config
-    except DecodingError as error:
+    except ParsingError as error:
         raise UserError(
             f"--model.options: {' '.join(str(error).split())}; see --help for what an option is"
         ) from error

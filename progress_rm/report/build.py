@@ -122,8 +122,9 @@ def _payload(
 def _episode(case: EpisodeCases, film: Film, learning: Learning) -> dict[str, Any]:
     model = case.model
     clocks = {name: _rounded(clock.progress) for name, clock in case.clocks.items()}
-    assert model.stage is not None  # read_scores has made sure of both
-    assert model.uncertainty is not None
+    assert model.uncertainty is not None  # read_scores has made sure
+    # A model that knows no stages names none.
+    stage = np.full(len(model.progress), -1) if model.stage is None else model.stage
     return {
         "task": model.task,
         "quality": case.quality,
@@ -139,7 +140,7 @@ def _episode(case: EpisodeCases, film: Film, learning: Learning) -> dict[str, An
         "success": _rounded(model.success),
         "truth": _rounded(model.true_progress),
         "clocks": clocks,
-        "stage": _runs(model.stage),
+        "stage": _runs(stage),
         "trueStage": _runs(model.true_stage),
         "weights": _weight_runs(learning.episodes.get((case.source, case.episode))),
     }

@@ -154,6 +154,8 @@ def test_a_view_that_is_not_there_is_named(
     assert 0 <= other.stream("x").step({"right": frame}, timestamp=0.0).progress <= 1
     with pytest.raises(UserError, match="name as many"):
         progress_rm.load_model(checkpoints["reward_classifier"], options=["views=[front]"])
+    with pytest.raises(UserError, match="knows no task, so say which"):
+        other.stream()
     with pytest.raises(UserError, match="give their timestamp"):
         other.stream("x").step({"right": frame})
 
@@ -170,6 +172,10 @@ def test_they_are_measured_without_stages(
         ],
     )
     metrics = json.loads(output.read_text())
+    page = tmp_path / "report.html"
+    scores = next((tmp_path / "metrics.scores").glob("*[!s].parquet"))
+    call("report", [f"--dataset.root={toy.root}", f"--scores=[{scores}]", f"--output={page}"])
+    assert page.exists()
     assert metrics["summary"]["mse"] is not None
     assert metrics["summary"]["stage_accuracy"] is None
     assert metrics["overall"]["clock_hindsight"]["stage_accuracy"] is not None

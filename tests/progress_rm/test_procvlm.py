@@ -88,6 +88,7 @@ def test_the_stage_is_the_first_that_remains() -> None:
         (("dance", "Lift"), 0.0, 2),
         ((), 1.0, 2),
         (("dance",), 0.3, 1),
+        (("<odd>", "lift"), 0.3, 2),
     ):
         reply = read_reply(remaining_text(remaining) + progress_text(progress))
         assert reply is not None
@@ -206,7 +207,7 @@ def trained_vlm(toy: EpisodeDataset, tiny_vlm: Path, tmp_path_factory: pytest.Te
         [
             *(f"--dataset.root={toy.root}", f"--output_dir={output}", f"--cache_dir={output}-cache"),
             *("--model.type=procvlm", f"--model.vlm={tiny_vlm}", "--model.query_s=0.5", "--model.window=2"),
-            *("--model.learning_rate=0.01", "--model.train_batch=8", "--steps=30", "--validate_every=30"),
+            *("--model.learning_rate=0.01", "--model.train_batch=8", "--steps=20", "--validate_every=20"),
         ],
     )
     return output
@@ -234,6 +235,20 @@ def test_training_halves_the_loss(model: ProcvlmRewardModel, toy: EpisodeDataset
     assert after < before / 2
 
 
+def test_labels_follow_what_is_seen(model: ProcvlmRewardModel, toy: EpisodeDataset, tmp_path: Path) -> None:
+    """Without features, visual change is read off the frames: in the first stage only the left view moves."""
+    from progress_rm.frames import thumbnails
+
+    [episode] = load_sources([(toy, 0)], FeatureCache(tmp_path, None), model.config)
+    assert episode.labels is not None
+    assert (np.diff(episode.labels.progress) >= 0).all()
+    assert (episode.labels.progress[0], episode.labels.progress[-1]) == (0, 1)
+    moved = {view: np.abs(np.diff(rows, axis=0)).sum() for view, rows in thumbnails(toy, 0).items()}
+    assert set(moved) == {"left", "right"}
+    steps = np.diff(episode.labels.progress[: toy.segments(0)[0].end])
+    assert steps.std() > 0
+
+
 def test_a_checkpoint_holds_what_was_learned(model: ProcvlmRewardModel, trained_vlm: Path) -> None:
     assert model.state_dict()
     assert all(".lora_" in name for name in model.state_dict())
@@ -242,6 +257,17 @@ def test_a_checkpoint_holds_what_was_learned(model: ProcvlmRewardModel, trained_
     config = json.loads((trained_vlm / "best" / "config.json").read_text())
     assert config["tasks"][0]["stages"] == ["slide", "lift"]
     assert 0 < config["spread"] <= 1
+
+
+def test_an_ensemble_holds_what_its_members_learned(model: ProcvlmRewardModel) -> None:
+    from progress_rm.models.ensemble.modeling_ensemble import EnsembleRewardModel
+
+    ensemble = EnsembleRewardModel.of([model, model])
+    weights = ensemble.state_dict()
+    assert len(weights) == 2 * len(model.state_dict())
+    ensemble.load_state_dict(weights)
+    with pytest.raises(RuntimeError, match="Missing key"):
+        ensemble.load_state_dict({name: value for name, value in weights.items() if "members.0" in name})
 
 
 class Changed:
@@ -361,6 +387,11 @@ def test_what_cannot_be_read_is_counted_and_is_no_number(
     model.engine = Mumbling([0])
     with pytest.raises(UserError, match="first reply"):
         model.track(episode)
+    model.engine = Mumbling([0])
+    stream, frame = model.stream(), np.zeros((32, 32, 3), np.uint8)
+    with pytest.raises(UserError, match="first reply"):
+        stream.step({"left": frame})
+    assert stream.step({"left": frame}).progress == 0.5
 
 
 def test_without_constraints_a_random_model_mumbles(
@@ -378,12 +409,24 @@ def test_scores_and_measures_by_the_usual_verbs(
         "evaluate",
         [
             *(f"--dataset.root={toy.root}", f"--model.path={trained_vlm}", f"--cache_dir={tmp_path}"),
-            f"--output={tmp_path / 'metrics.json'}",
+            *(f"--output={tmp_path / 'metrics.json'}", "--model.options=[query_s=2,window=1]"),
         ],
     )
     summary = json.loads((tmp_path / "metrics.json").read_text())["summary"]
     assert 0 <= summary["mse"] < 0.5
     assert summary["voc_reversed"] is not None
+
+
+def test_a_model_can_be_asked_as_it_is(tiny_vlm: Path, toy: EpisodeDataset, tmp_path: Path) -> None:
+    call(
+        "train",
+        [
+            *(f"--dataset.root={toy.root}", f"--output_dir={tmp_path / 'run'}", f"--cache_dir={tmp_path}"),
+            *("--model.type=procvlm", f"--model.vlm={tiny_vlm}", "--model.window=1", "--steps=0"),
+        ],
+    )
+    said = progress_rm.load_model(tmp_path / "run").stream().step({"left": np.zeros((32, 32, 3), np.uint8)})
+    assert said.stage in ("slide", "lift")
 
 
 def test_merged_weights_answer_alike(model: ProcvlmRewardModel, toy: EpisodeDataset, tmp_path: Path) -> None:

@@ -131,8 +131,12 @@ class VllmEngine:
         self, questions: Sequence[Question], grammars: Sequence[ReplyGrammar], constrained: bool
     ) -> list[Said]:
         """See `Engine`; it does not tell how probable other replies were."""
+        # It takes the height of an array from its second place.
         prompts = [
-            {"prompt": self._chat.text(q, "progress"), "multi_modal_data": {"image": pictures(q)}}
+            {
+                "prompt": self._chat.text(q, "progress"),
+                "multi_modal_data": {"image": [picture.transpose(2, 0, 1) for picture in pictures(q)]},
+            }
             for q in questions
         ]
         options = []
@@ -148,7 +152,9 @@ class VllmEngine:
 
 def pattern(stages: Sequence[str]) -> str:
     """A regular expression of the same replies as `ReplyGrammar`."""
-    lines = [re.escape(remaining_text(stages[k:])) for k in range(len(stages) + 1)]
+    # `re.escape` also escapes spaces, which grammar compilers do not know.
+    texts = [remaining_text(stages[k:]) for k in range(len(stages) + 1)]
+    lines = [re.sub(r"([\\.^$*+?{}\[\]|()])", r"\\\1", text).replace("\n", r"\n") for text in texts]
     return f"(?:{'|'.join(lines)}){NUMBER}"
 
 

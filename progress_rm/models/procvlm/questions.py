@@ -36,9 +36,8 @@ NOTHING = "none"
 """What is written where no action remains or goes on."""
 
 _REPLY = re.compile(
-    r"\s*Remaining:\s*(?P<actions>[^\n<]*?)\s*<progress>\s*(?P<number>\d{1,3}(?:\.\d+)?)\s*%\s*</progress>\s*"
+    r"\s*Remaining:\s*(?P<actions>[^\n]*?)\s*<progress>\s*(?P<number>\d{1,3}(?:\.\d+)?)\s*%\s*</progress>\s*"
 )
-_NUMBER = re.compile(r"<progress>\s*(?P<number>\d{1,3}(?:\.\d+)?)\s*%\s*</progress>\s*$")
 
 
 @dataclass(frozen=True)

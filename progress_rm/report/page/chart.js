@@ -91,7 +91,7 @@ class Chart {
       if (k < 0) continue;
       for (const [c, d, j] of this.episode.stage) {
         const from = Math.max(a, c), to = Math.min(b, d);
-        if (from < to && j !== k) marks.push(this.box("mistake", from, to, this.top, this.height));
+        if (from < to && j >= 0 && j !== k) marks.push(this.box("mistake", from, to, this.top, this.height));
       }
     }
     return marks;

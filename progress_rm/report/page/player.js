@@ -126,7 +126,7 @@ class Player {
     this.time.textContent = `${(frame / e.fps).toFixed(1)} / ${((e.length - 1) / e.fps).toFixed(1)} s · frame ${frame}`;
     const error = e.predicted[frame] - e.truth[frame];
     const stage = stageAt(e.stage, frame), trueStage = stageAt(e.trueStage, frame);
-    const wrongStage = trueStage >= 0 && stage !== trueStage;
+    const wrongStage = stage >= 0 && trueStage >= 0 && stage !== trueStage;
     const cell = (name, value, kind = "") => h("div", {}, h("dt", {}, name), h("dd", { class: kind }, ...[value].flat()));
     const stageCell = (name, k, kind) => cell(name, [k < 0 ? null : swatch(k), stageName(e, k)], `stage ${kind}`);
     this.readout.replaceChildren(
