@@ -211,7 +211,7 @@ def _joint(moments: Sequence[Array], costs: Sequence[Array], count: int, shortes
 def _towards(rows: Array, cost: Array, mean: Array) -> Array:
     """The cost of a step, [T+1, T+1], if it is to be near `mean` as well as near its own mean."""
     reached = np.concatenate([[0.0], np.cumsum(((rows - mean) ** 2).sum(1))])
-    return SHARED * (reached - reached[:, None]) + (1 - SHARED) * cost
+    return np.asarray(SHARED * (reached - reached[:, None]) + (1 - SHARED) * cost)
 
 
 def _at_onsets(rows: Array, cuts: Cuts, rate: float) -> Cuts:

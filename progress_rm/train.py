@@ -220,7 +220,7 @@ def _copied(
     if count < 0:
         frozen = not getattr(model, "encoder_is_trained", False)
         few = few_demonstrations(list(dict.fromkeys(e.source[0] for e in episodes)))
-        count = 16 if frozen and few else 0
+        count = 16 if frozen and few and model.is_trainable else 0
     size = getattr(encoder, "image_size", 128)
     return with_copies(
         episodes, encoder, count, FrameCache(output / "frames", size), config.seed, config.model.fps

@@ -38,6 +38,8 @@ CHAIN = [
     "train",
     "grm",
     "adapt",
+    "perceptual",
+    "vlm_rm",
     "score",
     "evaluate",
     "report",

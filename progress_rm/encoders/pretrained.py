@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ class PretrainedEncoder:
             raise UserError(
                 f"no image encoder can be loaded from '{checkpoint}' ({reason}); give a local folder or a Hub id"
             ) from error
+        self._checkpoint = checkpoint
         self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self._model.eval().requires_grad_(False).to(self._device)
         revision = (
@@ -71,4 +73,34 @@ class PretrainedEncoder:
         features = output if isinstance(output, torch.Tensor) else output.pooler_output
         if features is None:
             features = output.last_hidden_state.mean(dim=1)
+        return np.asarray(features.float().cpu().numpy())
+
+    @torch.no_grad()
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """N texts → float32 [N, dim], in the space of the pictures.
+
+        Raises:
+            UserError: the model knows no text, or comes without a tokenizer.
+        """
+        import transformers
+
+        if not hasattr(self._model, "get_text_features"):
+            raise UserError(f"'{self._checkpoint}' is no model of images and text; take a CLIP or a SigLIP")
+        library: Any = transformers
+        try:
+            tokenizer = library.AutoTokenizer.from_pretrained(self._checkpoint)
+        except (OSError, ValueError) as error:
+            raise UserError(f"'{self._checkpoint}' comes without a tokenizer for its texts") from error
+        # SigLIP was trained on padded texts and reads its last place.
+        padded = "siglip" in self._model.config.model_type
+        tokens = tokenizer(
+            list(texts),
+            padding="max_length" if padded else True,
+            truncation=True,
+            max_length=self._model.config.text_config.max_position_embeddings,
+            return_tensors="pt",
+        ).to(self._device)
+        given = {name: tokens[name] for name in ("input_ids", "attention_mask") if name in tokens}
+        output = self._model.get_text_features(**given)
+        features = output if isinstance(output, torch.Tensor) else output.pooler_output
         return np.asarray(features.float().cpu().numpy())

@@ -11,6 +11,7 @@ from progress_rm.models.multiview_sarm.configuration_multiview_sarm import Multi
 from progress_rm.models.perceptual.configuration_perceptual import PerceptualConfig
 from progress_rm.models.procvlm.configuration_procvlm import ProcvlmConfig
 from progress_rm.models.sarm2.configuration_sarm2 import Sarm2Config
+from progress_rm.models.vlm_rm.configuration_vlm_rm import VlmRmConfig
 
 FAMILIES = {
     "multiview_sarm": MultiviewSarmConfig,
@@ -20,6 +21,7 @@ FAMILIES = {
     "endpoint": EndpointConfig,
     "lerobot": LerobotConfig,
     "perceptual": PerceptualConfig,
+    "vlm_rm": VlmRmConfig,
     "clock": ClockConfig,
     "ensemble": EnsembleConfig,
 }
@@ -36,4 +38,5 @@ __all__ = [
     "PerceptualConfig",
     "ProcvlmConfig",
     "Sarm2Config",
+    "VlmRmConfig",
 ]

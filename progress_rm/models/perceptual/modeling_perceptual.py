@@ -22,6 +22,9 @@ from progress_rm.models.perceptual.gaussians import StepGaussians
 COMPLETE = 0.9
 """Position in the last step from which the task may be complete."""
 
+_CHUNK = 256
+"""Frames a pass when scoring."""
+
 
 class PerceptualRewardModel(FeatureModel):
     """A Gaussian for each step, and the stage filter.
@@ -61,27 +64,28 @@ class PerceptualRewardModel(FeatureModel):
     def _learn(self, data: TrainingData, tasks: Sequence[int]) -> None:
         for task in tasks:
             spec: TaskSpec = self.config.tasks[task]
-            parts = []
-            for episode in data.of_task(task):
-                assert episode.labels is not None
-                known = np.flatnonzero((episode.labels.stage >= 0) & np.isfinite(episode.labels.within))
-                if len(known):
-                    rows, there = self._rows(episode.features, episode.state, len(episode))
-                    parts.append(
-                        (rows[known], there[known], episode.labels.stage[known], episode.labels.within[known])
-                    )
+            parts = [part for episode in data.of_task(task) if (part := self._known(episode))]
             if not parts:
                 raise UserError(
                     f"no demonstration of '{spec.instruction}' succeeds, so no step can be learned"
                 )
-            rows, there = (torch.cat([part[i] for part in parts]) for i in (0, 1))
-            step, within = (torch.from_numpy(np.concatenate([part[i] for part in parts])) for i in (2, 3))
-            device = self.feature_mean.device
+            rows, there, step, within = (torch.cat(column) for column in zip(*parts, strict=True))
             head = cast(StepGaussians, self.gaussians[task])
-            head.fit(
-                rows.to(device), there.to(device), step.to(device), within.to(device), self.config.selected
-            )
+            head.fit(rows, there, step, within, self.config.selected)
         self.answers = Answers(cast(Any, self.config))
+
+    def _known(self, episode: EpisodeFeatures) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
+        """Features, which are there, step, and position in it, of the moments whose step is known and succeeds."""
+        assert episode.labels is not None
+        known = np.flatnonzero((episode.labels.stage >= 0) & np.isfinite(episode.labels.within))
+        if not len(known):
+            return None
+        rows, there = self._rows(episode.features, episode.state, len(episode))
+        step, within = (
+            torch.from_numpy(values[known]).to(rows.device)
+            for values in (episode.labels.stage, episode.labels.within)
+        )
+        return rows[known], there[known], step, within
 
     def sample(self, data: TrainingData, rng: np.random.Generator, size: int) -> dict[str, Any]:
         """It has no weights, so nothing is drawn."""
@@ -148,7 +152,8 @@ class PerceptualRewardModel(FeatureModel):
         """Evidence of N moments: features [N, D] by view, state [N, S] or None."""
         rows, there = self._rows(features, state, count)
         parts = [
-            self.gaussians[task](*chunk) for chunk in zip(rows.split(256), there.split(256), strict=True)
+            self.gaussians[task](rows[start : start + _CHUNK], there[start : start + _CHUNK])
+            for start in range(0, count, _CHUNK)
         ]
         log_stage, within, spread = (
             torch.cat(part).double().cpu().numpy() for part in zip(*parts, strict=True)

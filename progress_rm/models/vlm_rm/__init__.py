@@ -1,0 +1,1 @@
+"""The reward-model family `vlm_rm`."""
