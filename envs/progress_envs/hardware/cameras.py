@@ -1,111 +1,164 @@
-"""The simulated robot's cameras: drawn in a thread of their own, so that the bus does not wait for pictures."""
+"""The simulated robot's cameras: drawn by a process of their own, so that the bus never waits for a picture.
+
+The robot sends the state of its world whenever the painter is idle; one byte comes back when the pictures are there.
+"""
 
 from __future__ import annotations
 
-import copy
-import threading
+import json
+import os
+import select
+import struct
+import subprocess
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from progress_envs.engine import mujoco
 from progress_envs.hardware.frames import FrameWriter, Image
 from progress_envs.render import make_renderer
 from progress_envs.scene import World
+from progress_envs.task import load_task
+from progress_envs.variation import factors
+
+_HEAD = struct.Struct("<I")
 
 
 class Cameras:
-    """Draws views [height, width] of a world into `<folder>/<view>.frames`.
+    """Views of a world as `<folder>/<view>.frames`.
 
     Args:
-        changing: held by others while they change the world's model.
+        world: the task's.
+        task, split, vary: from which the painter makes the same world.
+        views, size, backend: what it draws, and how.
 
     Attributes:
         faults: what is wrong with each view; see `Faults.cameras`.
-        failed: the error that ended the thread.
     """
 
     def __init__(
         self,
         world: World,
+        task: str,
+        split: str | None,
+        vary: Sequence[str] | None,
         views: Sequence[str],
-        height: int,
-        width: int,
+        size: int,
         backend: str,
         folder: Path,
-        changing: threading.Lock,
     ) -> None:
         self.faults: Mapping[str, str] = {}
-        self.failed: BaseException | None = None
         self._world = world
-        # The same model in another state: physics goes on while this one is drawn.
-        self._still = copy.copy(world)
-        self._still.data = mujoco.MjData(world.model)
-        self._shape = height, width
-        self._backend = backend
-        self._changing = changing
-        self._writers = {view: FrameWriter(folder / f"{view}.frames", height, width) for view in views}
-        self._last: dict[str, Image] = {}
-        self._wanted, self._idle = threading.Event(), threading.Event()
-        self._idle.set()
-        self._ending = False
-        self._thread = threading.Thread(target=self._work, name="cameras", daemon=True)
-        self._thread.start()
+        options = {"task": task, "split": split, "vary": vary, "views": list(views), "size": size}
+        self._painter = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                __name__,
+                json.dumps({**options, "backend": backend, "folder": str(folder)}),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self._painter.stdin is not None
+        assert self._painter.stdout is not None
+        self._send, self._receive = self._painter.stdin, self._painter.stdout.fileno()
+        self._busy = True
 
     def look(self) -> bool:
-        """Take all pictures of the world as it is now; False if the last ones are not finished yet."""
-        if not self._idle.is_set() or self._ending:
+        """Have pictures taken of the world as it is now; False if the last ones are not finished yet.
+
+        Raises:
+            RuntimeError: the painter has died.
+        """
+        if self._waiting(0.0):
             return False
-        mujoco.mj_copyData(self._still.data, self._world.model, self._world.data)
-        self._taken = time.monotonic()
-        self._idle.clear()
-        self._wanted.set()
+        head = json.dumps({"taken": time.monotonic(), "faults": dict(self.faults)}).encode()
+        parts = [np.ascontiguousarray(part).tobytes() for part in _parts(self._world)]
+        self._send.write(b"".join([_HEAD.pack(len(head)), head, *parts]))
+        self._send.flush()
+        self._busy = True
         return True
 
     def finish(self) -> None:
         """Wait until the pictures that were asked for are there."""
-        self._idle.wait(10)
+        self._waiting(60.0)
 
     def close(self) -> None:
-        """End the thread."""
-        self._ending = True
-        self._wanted.set()
-        self._thread.join(10)
-        for writer in self._writers.values():
-            writer.close()
+        """End the painter."""
+        self._send.close()
+        self._painter.wait()
+        assert self._painter.stdout is not None
+        self._painter.stdout.close()
 
-    def _work(self) -> None:
-        try:
-            # An OpenGL context belongs to the thread that made it.
-            renderer = make_renderer(self._backend, self._still, *self._shape)
-            try:
-                while True:
-                    self._wanted.wait()
-                    self._wanted.clear()
-                    if self._ending:
-                        return
-                    with self._changing:
-                        pictures = {view: renderer.render(view) for view in self._drawn()}
-                    self._show(pictures)
-                    self._idle.set()
-            finally:
-                renderer.close()
-        except Exception as error:  # noqa: BLE001 -- whatever it is, the main thread raises it
-            self.failed = error
-            self._idle.set()
+    def _waiting(self, patience: float) -> bool:
+        """Whether the painter still paints after so many seconds."""
+        if self._busy and select.select([self._receive], [], [], patience)[0]:
+            if not os.read(self._receive, 1):
+                raise RuntimeError(
+                    "the process that draws the simulated cameras has died; its error is above"
+                )
+            self._busy = False
+        return self._busy
 
-    def _drawn(self) -> list[str]:
-        return [view for view in self._writers if self.faults.get(view) not in ("frozen", "stalled", "black")]
 
-    def _show(self, pictures: dict[str, Image]) -> None:
-        self._last |= pictures
-        height, width = self._shape
-        black = np.zeros((height, width, 3), np.uint8)
-        for view, writer in self._writers.items():
-            fault = self.faults.get(view)
-            if fault == "stalled":
-                continue
-            picture = black if fault == "black" else self._last.get(view, black)
-            writer.write(picture[: max(height // 2, 1)] if fault == "resized" else picture, self._taken)
+def _parts(world: World) -> Iterator[NDArray[Any]]:
+    """Everything of a world that a picture shows and that can change; arrays of the model and of its state."""
+    model, data = world.model, world.data
+    yield from (data.qpos, data.mocap_pos, data.mocap_quat)
+    yield from (model.geom_rgba, model.geom_size, model.geom_rbound, model.geom_aabb, model.flex_rgba)
+    yield from (model.cam_pos, model.cam_quat, model.light_dir, model.light_diffuse)
+    yield model.vis.headlight.ambient
+
+
+def paint(
+    task: str,
+    split: str | None,
+    vary: Sequence[str] | None,
+    views: Sequence[str],
+    size: int,
+    backend: str,
+    folder: str,
+) -> None:
+    """The painter: draw whatever comes on standard input, until it ends."""
+    world = load_task(task)(distractors="distractors" in factors(split, vary)).world
+    writers = {view: FrameWriter(Path(folder) / f"{view}.frames", size, size) for view in views}
+    renderer = make_renderer(backend, world, size, size)
+    black = np.zeros((size, size, 3), np.uint8)
+    last: dict[str, Image] = {}
+    done = sys.stdout.buffer
+    while True:
+        done.write(b".")
+        done.flush()
+        head = _receive(sys.stdin.buffer, world)
+        if head is None:
+            break
+        faults = head["faults"]
+        for view, writer in writers.items():
+            fault = faults.get(view)
+            if fault not in ("frozen", "stalled", "black"):
+                last[view] = renderer.render(view)
+            if fault != "stalled":
+                picture = black if fault == "black" else last.get(view, black)
+                writer.write(picture[: max(size // 2, 1)] if fault == "resized" else picture, head["taken"])
+    renderer.close()
+
+
+def _receive(source: IO[bytes], world: World) -> dict[str, Any] | None:
+    """Bring the world into the state that is sent; None at the end."""
+    size = source.read(_HEAD.size)
+    if len(size) < _HEAD.size:
+        return None
+    head: dict[str, Any] = json.loads(source.read(_HEAD.unpack(size)[0]))
+    for part in _parts(world):
+        part[...] = np.frombuffer(source.read(part.nbytes), part.dtype).reshape(part.shape)
+    world.settle()
+    return head
+
+
+if __name__ == "__main__":
+    paint(**json.loads(sys.argv[1]))

@@ -180,8 +180,9 @@ class FeetechServo(Servo):
         return round(self.mount + position - self._offset) % TURN
 
     def _along(self, shown: float) -> float:
-        """The place along the joint that Present_Position would show like this: the nearest to its mark."""
-        return nearest(shown + self._offset - self.mount)
+        """Where the joint is when Present_Position shows that, if it goes there as the servo does: not across the seam
+        between 4095 and 0."""
+        return self.position + shown - (self.mount + self.position - self._offset) % TURN
 
     def _bounded(self, goal: int) -> int:
         """A goal within the limits that the EEPROM sets, if it sets any."""

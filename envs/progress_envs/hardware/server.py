@@ -9,15 +9,16 @@ import select
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from progress_datasets.errors import UserError
 from progress_envs import arm
+from progress_envs.env import check_views
 from progress_envs.hardware import mounting
 from progress_envs.hardware.cameras import Cameras
 from progress_envs.hardware.control import CONTROL, Control
@@ -68,6 +69,8 @@ class Server:
     def __init__(
         self, options: Options, attached: bool = False, say: Callable[[str], None] = lambda text: None
     ) -> None:
+        check_views(options.views)
+        backend, faults = choose_backend(options.render), Faults.from_dict(options.faults)
         self.options = options
         self._say = say
         self.folder = Path(options.folder).absolute()
@@ -79,43 +82,40 @@ class Server:
         self.terminal = Terminal(FeetechBus(self.servos), self.folder / PORT, options.wire_time)
         self.cameras = Cameras(
             self.simulation.world,
+            options.task,
+            options.split,
+            options.vary,
             options.views,
             options.image_size,
-            options.image_size,
-            choose_backend(options.render),
+            backend,
             self.folder,
-            self.simulation.changing,
         )
         self.episodes = 0
         self.behind = 0.0
         self._trace: deque[list[float]] = deque(maxlen=_TRACE)
         self._quit = False
         self.reset(options.seed)
-        self.inject(Faults.from_dict(options.faults))
-        self.cameras.look()
-        self.cameras.finish()
+        self.inject(faults)
 
     def run(self, seconds: float | None = None) -> None:
         """Serve in real time until told to quit, or for so many seconds."""
         due = shown = time.monotonic()
         end = due + (math.inf if seconds is None else seconds)
         period = 1 / self.options.camera_fps
-        _hurry()
         try:
-            while not self._quit and due < end:
-                self._wait(due)
-                now = time.monotonic()
-                self.terminal.serve(now)
-                if now - due > _PATIENCE:
-                    self.behind += now - due
-                    due = now
-                while due <= now:
-                    self._tick(due)
-                    due += TIMESTEP
-                if now >= shown and self.cameras.look():
-                    shown = max(shown + period, now)
-                if self.cameras.failed is not None:
-                    raise self.cameras.failed
+            with _first_in_line():
+                while not self._quit and due < end:
+                    self._wait(due)
+                    now = time.monotonic()
+                    self.terminal.serve(now)
+                    if now - due > _PATIENCE:
+                        self.behind += now - due
+                        due = now
+                    while due <= now:
+                        self._tick(due)
+                        due += TIMESTEP
+                    if now >= shown and self.cameras.look():
+                        shown = max(shown + period, now)
         finally:
             self.close()
 
@@ -159,6 +159,10 @@ class Server:
         """Lay out another episode; without a seed, the next one of the last seed."""
         self.simulation.begin(seed)
         self.episodes += 1
+        # Whoever looks after this sees the new episode.
+        self.cameras.finish()
+        self.cameras.look()
+        self.cameras.finish()
         self._say(f"episode {self.episodes}: {self.simulation.task_description}")
 
     def inject(self, faults: Faults) -> None:
@@ -264,11 +268,21 @@ def _write_down(path: Path, text: str) -> None:
     fresh.replace(path)
 
 
-def _hurry() -> None:
+@contextmanager
+def _first_in_line() -> Iterator[None]:
     """Drivers wait 50 ms for a reply, however busy the machine: where it is allowed, this thread goes first."""
+    interval = sys.getswitchinterval()
     sys.setswitchinterval(0.0005)
+    allowed = False
     with suppress(AttributeError, PermissionError):
         os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+        allowed = True
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+        if allowed:
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def main() -> None:

@@ -299,7 +299,11 @@ def start_in_background(options: Options, seconds: float | None) -> None:
     while process.poll() is None and b"\n" not in log.read_bytes():
         time.sleep(0.05)
     first, *_ = [*log.read_bytes().splitlines(), b""]
-    _check_start(first)
+    try:
+        _check_start(first)
+    except UserError:
+        process.wait()
+        raise
     # It is left to itself: nobody will wait for its end.
     process.returncode = 0
 

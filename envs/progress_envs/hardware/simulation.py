@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, repeat
 
@@ -41,7 +40,6 @@ class Simulation(ProgressEnv):
         servos: in the order of the joints.
         succeeded: the task has been done in this episode.
         seconds: simulated time in this episode.
-        changing: held while the model changes, for whoever draws it.
         jammed: joints that something blocks.
         hand: where a hand leads the limp arm, joint positions [6] for each tick; None: there is no hand.
     """
@@ -53,7 +51,6 @@ class Simulation(ProgressEnv):
         self.servos = list(servos)
         self.succeeded = False
         self.seconds = 0.0
-        self.changing = threading.Lock()
         model = self.world.model
         self._gains = model.actuator_gainprm[:6].copy(), model.actuator_biasprm[:6].copy()
         self._friction = model.dof_frictionloss.copy()
@@ -69,8 +66,7 @@ class Simulation(ProgressEnv):
 
     def begin(self, seed: int | None) -> None:
         """Lay out an episode; the arm stands where the env would put it, and its servos want to be there."""
-        with self.changing:
-            self.reset(seed=seed)
+        self.reset(seed=seed)
         for servo, position in zip(self.servos, mounting.to_ticks(self.target), strict=True):
             servo.place(float(position))
         self.succeeded = False

@@ -8,7 +8,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,9 @@ def run(monkeypatch: pytest.MonkeyPatch, module: object, *options: str) -> None:
     module.main()  # type: ignore[attr-defined]
 
 
+pytestmark = pytest.mark.usefixtures("patience")
+
+
 def test_record_and_replay(robot: SimulatedRobot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     where = [f"--config_path={robot.config_path}", "--robot.discover_packages_path=progress_envs"]
     data = [
@@ -46,9 +50,7 @@ def test_record_and_replay(robot: SimulatedRobot, tmp_path: Path, monkeypatch: p
         "--play_sounds=false",
     ]
     before = robot.truth().episode
-    run(
-        monkeypatch,
-        lerobot_record,
+    options = [
         *where,
         *data,
         "--teleop.discover_packages_path=progress_envs",
@@ -61,7 +63,9 @@ def test_record_and_replay(robot: SimulatedRobot, tmp_path: Path, monkeypatch: p
         "--dataset.reset_time_s=0",
         "--dataset.video=false",
         "--dataset.push_to_hub=false",
-    )
+    ]
+
+    run(monkeypatch, lerobot_record, *options)
     assert robot.truth().episode == before + 1
     assert robot.success
     assert not any(robot.truth().torque)
@@ -80,28 +84,45 @@ def test_record_and_replay(robot: SimulatedRobot, tmp_path: Path, monkeypatch: p
     np.testing.assert_allclose(pulling[-1, 1:7], state[-1], atol=3)
 
 
+class Left(Exception):
+    """The person was told to leave."""
+
+
 class Person(threading.Thread):
     """Does what lerobot-calibrate asks for, and presses Enter."""
 
     def __init__(self, robot: SimulatedRobot, keyboard: int) -> None:
         super().__init__(daemon=True)
         self._robot, self._keyboard = robot, keyboard
+        self._leaving = threading.Event()
+
+    def leave(self) -> None:
+        """Stop, wherever it is."""
+        self._leaving.set()
+        self.join()
 
     def run(self) -> None:
+        with suppress(Left):
+            self._answer()
+
+    def _answer(self) -> None:
         self._until(self._let_go)
         self._robot.ask("middle")
         self._until(lambda: np.allclose(self._robot.truth().joints, mounting.MARKS, atol=1e-6))
         os.write(self._keyboard, b"\n")
         self._until(self._homed)
-        time.sleep(0.3)
+        self._wait(0.3)
         self._robot.ask("ranges")
-        time.sleep(4)
+        self._wait(4.0)
         os.write(self._keyboard, b"\n")
 
-    def _until(self, condition: object) -> None:
-        end = time.monotonic() + 60
-        while not condition() and time.monotonic() < end:  # type: ignore[operator]
-            time.sleep(0.02)
+    def _until(self, condition: Callable[[], object]) -> None:
+        while not condition():
+            self._wait(0.02)
+
+    def _wait(self, seconds: float) -> None:
+        if self._leaving.wait(seconds):
+            raise Left
 
     def _let_go(self) -> bool:
         """The driver has had the motors on, and has switched them off."""
@@ -109,7 +130,9 @@ class Person(threading.Thread):
         return bool(torque.any() and not torque[-1].any())
 
     def _homed(self) -> bool:
-        memory = json.loads((self._robot.folder / "eeprom.json").read_text())
+        if not (path := self._robot.folder / "eeprom.json").exists():
+            return False
+        memory = json.loads(path.read_text())
         return all(bytes.fromhex(text)[OFFSET : OFFSET + 2] != b"\0\0" for text in memory.values())
 
 
@@ -121,16 +144,18 @@ def test_calibrate_a_new_arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             patch.setattr(sys, "stdin", keyboard)
             person = Person(robot, theirs)
             person.start()
-            run(
-                patch,
-                lerobot_calibrate,
-                "--robot.type=so101_follower",
-                f"--robot.port={robot.port}",
-                f"--robot.id={ROBOT_ID}",
-                f"--robot.calibration_dir={tmp_path / 'calibration'}",
-            )
-            person.join(10)
-        os.close(theirs)
+            try:
+                run(
+                    patch,
+                    lerobot_calibrate,
+                    "--robot.type=so101_follower",
+                    f"--robot.port={robot.port}",
+                    f"--robot.id={ROBOT_ID}",
+                    f"--robot.calibration_dir={tmp_path / 'calibration'}",
+                )
+            finally:
+                person.leave()
+                os.close(theirs)
     found = json.loads((tmp_path / "calibration" / f"{ROBOT_ID}.json").read_text())
     expected = mounting.calibration(seed=5)
     for joint in JOINTS:
@@ -138,11 +163,9 @@ def test_calibrate_a_new_arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             assert abs(found[joint][name] - value) <= 2, (joint, name)
 
     # The servos remember it without power, so that the next command does not ask again.
-    with SimulatedRobot(folder=tmp_path, calibrated=False, **options) as robot:  # type: ignore[arg-type]
-        arm = make_robot_from_config(robot.robot_config())
-        arm.connect()
+    again = SimulatedRobot(folder=tmp_path, calibrated=False, **options)  # type: ignore[arg-type]
+    with again as robot, make_robot_from_config(robot.robot_config()) as arm:
         robot.reset(seed=2)
         time.sleep(0.1)
         seen = arm.get_observation()
         np.testing.assert_allclose([seen[name] for name in NAMES], robot.truth().joints, atol=0.5)
-        arm.disconnect()
