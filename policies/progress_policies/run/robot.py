@@ -34,6 +34,9 @@ _TIMEOUT_S = 0.045
 _STRAGGLE_S = 0.01
 """How late an answer still comes, as a rule."""
 
+_HEALTH_S = 0.06
+"""How often health is read: often enough for heat and load, seldom enough to leave the wire to positions."""
+
 _TRIES = 5
 """LeRobot's drivers ask only once for what they write and read while they connect."""
 
@@ -88,6 +91,7 @@ class Arm:
         self.limits = self._within_calibration(limits_for(self.names, options, fps))
         self._own = np.array([self.state_names.index(name) for name in self.names])
         self._readings = 0
+        self._health_due = 0.0
         self._loaded_since: dict[str, float] = {}
         self._suspected: dict[str, str | None] = {}
 
@@ -245,13 +249,14 @@ class Arm:
                 self.motors.flush()
 
     def health(self, now: float) -> Fault | None:
-        """Read one kind of health, another one every time; what is wrong.
+        """Read one kind of health when it is time, another one every time; what is wrong.
 
         Raises:
             Trouble: the motors did not answer.
         """
-        if not self.motors:
+        if not self.motors or now < self._health_due:
             return None
+        self._health_due = now + _HEALTH_S
         reading = READINGS[self._readings % len(READINGS)]
         self._readings += 1
         try:

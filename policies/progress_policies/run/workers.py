@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import signal
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -99,7 +99,8 @@ class Worker:
 def _main(connection: Connection, target: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     """A worker's life: Ctrl-C is the loop's business, and so is the first claim on the processor."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # LeRobot tries to turn them on again whenever it has opened a dataset.
+    warnings.filterwarnings("ignore", message="Cannot enable progress bars")
     target(Inbox(connection), *arguments)
 
 

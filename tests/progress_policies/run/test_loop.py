@@ -203,10 +203,10 @@ def test_what_is_wrong_with_actions() -> None:
         attempt, body, *_ = play(policy=bad(value))
         assert attempt.ended_by == kind
         assert all(np.isfinite(goal).all() for goal in body.sent)
+
     def short(message):
-        return (
-            {"tick": message["look"], "actions": [[0.0] * 5] * 9} if "look" in message else None
-        )
+        return {"tick": message["look"], "actions": [[0.0] * 5] * 9} if "look" in message else None
+
     assert play(policy=short)[0].ended_by == "action_invalid"
 
     def once(message: dict[str, Any]) -> dict[str, Any] | None:
