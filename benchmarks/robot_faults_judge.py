@@ -21,6 +21,9 @@ BEYOND = 1.0
 _OVER = 5
 """Rows over which speed is measured: 25 ms."""
 
+_SETTLE = 60
+"""Rows after power comes on that say nothing about a policy: 300 ms."""
+
 _FOR = 20
 """Rows for which a joint must stand still: 100 ms."""
 
@@ -32,10 +35,12 @@ class Judgement:
     Attributes:
         reaction_ms: from the moment at which the fault was noticed until the arm held or was let go; None if never.
         complaints: what was not safe.
+        moved: whether a joint turned by more than 10 degrees under power before the fault was noticed.
     """
 
     reaction_ms: float | None
     complaints: list[str]
+    moved: bool = True
 
 
 def judge_motion(trace: NDArray[np.float64], noticed: float, reachable: bool = True) -> Judgement:
@@ -58,7 +63,10 @@ def judge_motion(trace: NDArray[np.float64], noticed: float, reachable: bool = T
     reaction = reaction_ms(times, joints, torque, noticed)
     if reaction is None or reaction > REACTION_MS:
         complaints.append(f"reaction {'never' if reaction is None else f'{reaction:.0f} ms'}")
-    return Judgement(reaction, complaints)
+    powered = joints[torque.all(axis=1) & (times < noticed)]
+    # The first moments are those of an arm that is lifted by being switched on.
+    moved = len(powered) > _SETTLE and bool(np.ptp(powered[_SETTLE:], axis=0).max() > 10)
+    return Judgement(reaction, complaints, moved)
 
 
 def reaction_ms(

@@ -25,6 +25,9 @@ from progress_policies.run.workers import Message, Worker
 _FIRST_ACTION_S = 60.0
 """How long a policy may think about its first chunk, while the arm holds."""
 
+_WIRE = ("bus", "implausible", "joint_limit")
+"""Faults that come from lost or garbled packets."""
+
 _COAST = 5.0
 """How far a joint that has to stop may go on, in degrees or hundredths."""
 
@@ -59,17 +62,18 @@ class Loop:
         self.last: Joints = np.zeros(len(arm.names))
         self.started: float | None = None
         self._present: Joints = np.zeros(len(arm.names))
+        self._quiet = False
 
     def run(self) -> Attempt:
         """One attempt; afterwards the arm holds."""
-        self._begin()
-        attempt = self._attempt
+        attempt = self._attempt = Attempt()
         try:
+            self._begin()
             while not attempt.ended_by:
                 self.now = self.pace.wait(self._sources(), self._arrived)
                 self._beat()
                 self._step()
-        except Stop as stop:
+        except (Stop, Trouble) as stop:
             attempt.ended_by, attempt.fault = stop.fault.kind, stop.fault
         except Exception as error:  # noqa: BLE001 -- first the arm has to hold, then it is told
             attempt.fault = Fault("crash", f"{type(error).__name__}: {error}")
@@ -84,8 +88,15 @@ class Loop:
         """Come to a stand as soon as possible and hold there.
 
         What moves cannot stop on the spot: called back to where it was, it comes to rest later than at its last goal.
-        So that stays, if it is near; a joint that is far from it is blocked, and held where it is.
+        So that stays, if it is near; a joint that is far from it is blocked, and held where it is. When packets get
+        lost, the servos know better than we do what their last goal is; if they cannot be asked, they keep it.
         """
+        if self._attempt.ended_by in _WIRE:
+            goal = self.arm.goals()
+            if goal is None:
+                self._quiet = True
+                return
+            self.last = goal
         self._present = self.arm.joints(self._present)
         near = np.clip(self.last, self._present - _COAST, self._present + _COAST)
         blocked = self._attempt.ended_by == "overload"
@@ -93,7 +104,9 @@ class Loop:
         self.hold()
 
     def hold(self) -> bool:
-        """Tell the arm to hold; whether it could be told."""
+        """Tell the arm to hold; whether it could be told, or knows it anyway."""
+        if self._quiet:
+            return True
         try:
             self.arm.hold(self.last)
         except Trouble:
@@ -108,7 +121,6 @@ class Loop:
 
     def _begin(self) -> None:
         options = self.config.safety
-        self._attempt = Attempt()
         self._who = POLICY if self.crew.policy is not None else PERSON
         used = int(self.crew.said.get("policy", {}).get("used", 1))
         self._queue = ActionQueue(used)
@@ -118,7 +130,7 @@ class Loop:
         self._asked: dict[str, int | None] = {"policy": None, "reward": None, "viewer": None}
         self._stamps: dict[int, float] = {}
         self._estimate: Message | None = None
-        self._full = False
+        self._full = self._quiet = False
         self.observe()
         self.now = time.monotonic()
         self.started = None

@@ -202,6 +202,18 @@ class Arm:
         now = np.array([found.get(name, was) for name, was in zip(self.names, before, strict=True)])
         return before if check_joints(self.limits, now, before, 0.05) else now
 
+    def goals(self) -> Joints | None:
+        """[n] the goals that the motors have; None if they cannot be asked, or have none."""
+        if not self.motors:
+            return None
+        try:
+            with self._exchange():
+                found = self.motors.goals()
+        except BUS_ERRORS:
+            return None
+        goals = np.array([found.get(name, np.nan) for name in self.names])
+        return goals if np.isfinite(goals).all() else None
+
     def hold(self, goal: Joints) -> None:
         """Stay at a goal [n], without asking cameras.
 

@@ -39,6 +39,7 @@ class Arm:
         self.held: list[np.ndarray] = []
         self.sent: list[np.ndarray] = []
         self.broken: Exception | None = None
+        self.deaf = False
 
     def observe(self) -> tuple[np.ndarray, dict[str, Any], float]:
         if self.broken is not None:
@@ -50,6 +51,9 @@ class Arm:
 
     def joints(self, before: np.ndarray) -> np.ndarray:
         return self.at.copy()
+
+    def goals(self) -> np.ndarray | None:
+        return None if self.deaf else self.at.copy()
 
     def health(self, now: float) -> Fault | None:
         return None
@@ -238,9 +242,6 @@ def test_motors_may_fail_twice_but_not_for_long() -> None:
 
     body.observe = flaky  # type: ignore[method-assign]
     assert play(body=body)[0].ended_by == "time"
-    body = Arm()
-    attempt, *_ = play(body=body, prepare=lambda crew: None, keys={})
-    body.broken = Trouble(Fault("bus", "unplugged"))
     dead = Arm()
     ticks = iter(range(1000))
     look = dead.observe
@@ -253,6 +254,12 @@ def test_motors_may_fail_twice_but_not_for_long() -> None:
     dead.observe = dies  # type: ignore[method-assign]
     attempt, *_ = play(body=dead)
     assert attempt.ended_by == "bus"
+    assert dead.held, "what the motors say that their goal is"
+    deaf = Arm()
+    deaf.broken, deaf.deaf = Trouble(Fault("bus", "unplugged")), True
+    attempt, *_ = play(body=deaf)
+    assert attempt.ended_by == "bus", "from the first look on"
+    assert not deaf.held, "who hears nothing is told nothing, and keeps its goal"
 
 
 def test_a_mistake_in_the_loop_itself_stops_the_arm() -> None:
