@@ -264,7 +264,13 @@ def play(made: Bench, plan: Plan, root: Path, broken: Callable[[Any], float] | N
         task="swing",
         fps=FPS,
         ending=EndingOptions(time_limit_s=TIME_LIMIT_S),
-        safety=SafetyOptions(hold_s=HOLD_S, relax_s=0.0, release_s=1.0, stale_s=0.2, reward_stale_s=1.0),
+        safety=SafetyOptions(
+            hold_s=HOLD_S,
+            relax_s=0.0,
+            release_s=1.0 if plan.unreachable else 10.0,
+            stale_s=0.2,
+            reward_stale_s=1.0,
+        ),
         recording=RecordingOptions(root=str(root), reserve_mb=RESERVE_MB),
     )
     session = Session(config, players=Players(robot_players.swing, robot_players.climb))

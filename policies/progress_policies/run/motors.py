@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import termios
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -215,21 +215,20 @@ class Motors:
             else:
                 bus.sync_write("Goal_Position", {motor: goal[f"{prefix}{motor}.pos"] for motor in bus.motors})
 
-    def relax(self) -> list[str]:
-        """Take the torque away from every motor, whatever happens with the others; names of those not reached."""
+    def relax(self, only: Sequence[str] | None = None) -> list[str]:
+        """Take the torque away from every motor, or `only` from some; names of those of which it is not certain."""
         lost = []
         for prefix, bus in self.buses.items():
             for motor in bus.motors:
-                self.alive()
-                with suppress(*BUS_ERRORS):
-                    self.flush()
-                    bus.disable_torque(motor, num_retry=1)
-            # An answer may have been that to an earlier question, so look.
-            for motor in bus.motors:
+                if only is not None and prefix + motor not in only:
+                    continue
                 self.alive()
                 try:
                     self.flush()
-                    on = bus.read("Torque_Enable", motor, num_retry=1)
+                    bus.write("Torque_Enable", motor, 0)
+                    # That answer may have been one to an earlier question, so look.
+                    self.flush()
+                    on = bus.read("Torque_Enable", motor)
                 except BUS_ERRORS:
                     on = True
                 if on:

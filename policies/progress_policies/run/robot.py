@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -229,10 +229,10 @@ class Arm:
         except BUS_ERRORS as error:
             raise Trouble(self._blame(error)) from error
 
-    def relax(self) -> list[str]:
-        """Take the torque away; names of motors that were not reached."""
+    def relax(self, only: Sequence[str] | None = None) -> list[str]:
+        """Take the torque away, or `only` from some motors; names of those that were not reached."""
         if self.motors:
-            return self.motors.relax()
+            return self.motors.relax(only)
         self.robot.disconnect()
         return []
 

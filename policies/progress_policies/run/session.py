@@ -175,10 +175,14 @@ class Session:
             self._alive(loop.crew)
             time.sleep(options.relax_s / _STEPS)
         until = time.monotonic() + options.release_s
-        while (lost := loop.arm.relax()) and time.monotonic() < until:
+        lost = loop.arm.relax()
+        while lost and time.monotonic() < until:
             self._alive(loop.crew)
-            with suppress(*BUS_ERRORS):
-                motors.reopen()
+            if len(lost) == sum(len(bus.motors) for bus in motors.buses.values()):
+                # None at all: perhaps the cable has been plugged in again.
+                with suppress(*BUS_ERRORS):
+                    motors.reopen()
+            lost = loop.arm.relax(lost)
         self.unreachable = lost
         self.relaxed = time.monotonic()
 

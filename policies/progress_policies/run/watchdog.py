@@ -67,8 +67,10 @@ def stop(motors: Motors, options: SafetyOptions) -> None:
     time.sleep(options.hold_s)
     fade(motors, options)
     until = time.monotonic() + _TRY_FOR_S
-    while motors.relax() and time.monotonic() < until:
+    lost = motors.relax()
+    while lost and time.monotonic() < until:
         time.sleep(_EVERY_S)
+        lost = motors.relax(lost)
     motors.close()
 
 
