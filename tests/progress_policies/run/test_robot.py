@@ -1,0 +1,153 @@
+"""The arm through LeRobot's unmodified driver, on the simulated bus: what is checked before a motor is enabled."""
+
+from __future__ import annotations
+
+import os
+import pty
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from lerobot.robots.bi_so_follower import BiSOFollowerConfig
+from lerobot.robots.so_follower import SO101FollowerConfig, SOFollowerConfig
+
+from progress_datasets.errors import UserError
+from progress_envs.arm import JOINTS, NAMES
+from progress_envs.hardware.faults import Faults
+from progress_envs.hardware.simulated import SimulatedRobot
+from progress_policies.run.keys import open_keys
+from progress_policies.run.motors import Motors
+from progress_policies.run.robot import Arm, Trouble, limit_steps
+from progress_policies.run.safety import SafetyOptions
+
+OPTIONS = SafetyOptions()
+
+
+@pytest.fixture(scope="module")
+def simulated() -> Iterator[SimulatedRobot]:
+    with SimulatedRobot("PickPlace", image_size=32, render="raycast", views=["front"]) as robot:
+        yield robot
+
+
+@pytest.fixture
+def robot(simulated: SimulatedRobot) -> Iterator[SimulatedRobot]:
+    simulated.inject(Faults(temperatures=dict.fromkeys(JOINTS, 30.0)))
+    simulated.reset(seed=0)
+    simulated.inject(Faults())
+    yield simulated
+    simulated.inject(Faults())
+
+
+def test_a_sound_arm_passes_and_has_ceilings_before_its_motors_are_on(robot: SimulatedRobot) -> None:
+    arm = Arm(robot.robot_config(), OPTIONS, 30)
+    arm.check()
+    assert not arm.robot.bus.is_connected
+    arm.motors.open()
+    try:
+        torque = arm.robot.bus.sync_read("Torque_Limit", normalize=False)
+        speed = arm.robot.bus.sync_read("Goal_Velocity", normalize=False)
+    finally:
+        arm.motors.close()
+    assert torque == {**dict.fromkeys(JOINTS, 700), "gripper": 500}
+    assert all(0 < speed[name] < 4096 for name in JOINTS)
+    assert speed["elbow_flex"] == int(1.25 * 120 / 360 * 4096)
+
+
+def test_what_must_not_be_moved_is_refused(robot: SimulatedRobot) -> None:
+    narrow = replace(OPTIONS, workspace_low=[0.45, -0.1, 0.3])
+    with pytest.raises(UserError, match="stands where it may not be"):
+        Arm(robot.robot_config(), narrow, 30).check()
+    robot.inject(Faults(temperatures={"elbow_flex": 64.0}))
+    with pytest.raises(UserError, match=r"elbow_flex has 6\d °C"):
+        Arm(robot.robot_config(), OPTIONS, 30).check()
+    config = robot.robot_config()
+    config.id = "somebody else"
+    with pytest.raises(UserError, match="not calibrated as on file"):
+        Arm(config, OPTIONS, 30).check()
+    config.port = "/dev/nowhere"
+    with pytest.raises(UserError, match="do not answer"):
+        Arm(config, OPTIONS, 30).check()
+
+
+def test_goals_health_holding_and_letting_go(robot: SimulatedRobot) -> None:
+    arm = Arm(robot.robot_config(), OPTIONS, 30)
+    arm.connect()
+    try:
+        state, images, taken = arm.observe()
+        assert images["front"].shape == (32, 32, 3)
+        assert taken > 0
+        goal = arm.present(state).copy()
+        goal[4] += 5.0
+        np.testing.assert_allclose(arm.send(goal), goal)
+        goals = arm.goals()
+        assert goals is not None
+        np.testing.assert_allclose(goals, goal, atol=0.5)
+        np.testing.assert_allclose(arm.joints(arm.present(state)), arm.present(state), atol=6)
+        assert [arm.health(now) for now in (1.0, 2.0, 3.0)] == [None] * 3
+        robot.inject(Faults(temperatures={"gripper": 64.0}))
+        found = [arm.health(now) for now in np.arange(4.0, 12.0)]
+        assert [fault.kind for fault in found if fault is not None][:1] == ["overheat"]
+        arm.hold(arm.present(state))
+        assert arm.relax() == []
+        assert robot.truth().torque == [False] * 6
+        robot.inject(Faults(silent=("elbow_flex",)))
+        assert arm.relax(["elbow_flex"]) == ["elbow_flex"]
+    finally:
+        robot.inject(Faults())
+        arm.disconnect()
+
+
+def test_losing_a_camera_or_the_bus_is_told_apart(robot: SimulatedRobot) -> None:
+    arm = Arm(robot.robot_config(), OPTIONS, 30)
+    arm.connect()
+    try:
+        arm.robot.cameras["front"].disconnect()
+        with pytest.raises(Trouble) as trouble:
+            arm.observe()
+        assert trouble.value.fault.kind == "camera_lost"
+        arm.robot.cameras["front"].connect()
+        robot.inject(Faults(silent=("wrist_flex",)))
+        with pytest.raises(Trouble) as trouble:
+            arm.observe()
+        assert trouble.value.fault.kind == "bus"
+        robot.inject(Faults())
+        arm.relax()
+    finally:
+        arm.disconnect()
+
+
+def test_the_drivers_own_limit_is_always_set() -> None:
+    config = SO101FollowerConfig(port="a")
+    limit_steps(config, 12.0)
+    assert config.max_relative_target == 12.0
+    config = SO101FollowerConfig(port="a", max_relative_target=3.0)
+    limit_steps(config, 12.0)
+    assert config.max_relative_target == 3.0
+    both = BiSOFollowerConfig(
+        SOFollowerConfig(port="a"), SOFollowerConfig(port="b", max_relative_target=90.0)
+    )
+    limit_steps(both, 12.0)
+    assert both.left_arm_config.max_relative_target == both.right_arm_config.max_relative_target == 12.0
+
+
+def test_two_arms_have_two_buses(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    both = BiSOFollowerConfig(
+        SOFollowerConfig(port="a"), SOFollowerConfig(port="b"), calibration_dir=tmp_path, id="both"
+    )
+    arm = Arm(both, OPTIONS, 30)
+    assert arm.names == tuple(f"{side}_{name}" for side in ("left", "right") for name in NAMES)
+    assert set(Motors(arm.robot, OPTIONS).buses) == {"left_", "right_"}
+    assert len(arm.limits.arms) == 2
+
+
+def test_keys_come_one_by_one_from_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "r") as terminal:
+        monkeypatch.setattr(sys, "stdin", terminal)
+        with open_keys() as keys:
+            assert keys.pressed() == ""
+            os.write(ours, b"h ")
+            assert keys.pressed() == "h "
+    os.close(ours)
