@@ -44,8 +44,12 @@ VERBS: dict[str, Verb] = {
     "bc": Verb("progress_policies.bc", "clone behaviour weighted by progress, with any LeRobot policy"),
     "evaluate": Verb("progress_rm.evaluate", "measure a reward model on held-out episodes, beside a clock"),
     "rl": Verb("progress_policies.rl", "let a policy learn online, its reward shaped by progress"),
-    "sim-robot": Verb("progress_envs.sim_robot", "run a simulated SO-101 that LeRobot's drivers take for a real one"),
-    "run": Verb("progress_policies.run", "run a policy on a robot, watched by a reward model and kept within limits"),
+    "sim-robot": Verb(
+        "progress_envs.sim_robot", "run a simulated SO-101 that LeRobot's drivers take for a real one"
+    ),
+    "run": Verb(
+        "progress_policies.run", "run a policy on a robot, watched by a reward model and kept within limits"
+    ),
     "report": Verb("progress_rm.report", "write one HTML page on how a reward model does"),
 }
 
