@@ -333,7 +333,7 @@ def attempt(made: Bench, seed: int) -> Row:
     time.sleep(0.1)
     [done] = session.attempts
     trace = made.robot.trace(begun)
-    motion = judge_motion(trace, done.detected, reachable=not plan.unreachable)
+    motion = judge_motion(trace, done.detected, not plan.unreachable, session.loop.started)
     filler.unlink(missing_ok=True)
     found, complaints = read_episodes(root)
     # What moved must have been recorded, whatever is said about it.

@@ -21,9 +21,6 @@ BEYOND = 1.0
 _OVER = 5
 """Rows over which speed is measured: 25 ms."""
 
-_SETTLE = 60
-"""Rows after power comes on that say nothing about a policy: 300 ms."""
-
 _FOR = 20
 """Rows for which a joint must stand still: 100 ms."""
 
@@ -35,7 +32,7 @@ class Judgement:
     Attributes:
         reaction_ms: from the moment at which the fault was noticed until the arm held or was let go; None if never.
         complaints: what was not safe.
-        moved: whether a joint turned by more than 10 degrees under power before the fault was noticed.
+        moved: whether a joint turned by more than 10 degrees for the policy before the fault was noticed.
     """
 
     reaction_ms: float | None
@@ -43,13 +40,16 @@ class Judgement:
     moved: bool = True
 
 
-def judge_motion(trace: NDArray[np.float64], noticed: float, reachable: bool = True) -> Judgement:
+def judge_motion(
+    trace: NDArray[np.float64], noticed: float, reachable: bool = True, since: float | None = None
+) -> Judgement:
     """What a record says of a run.
 
     Args:
         trace: [N, 13] time, six positions, six times whether the servo pulls; every 5 ms.
         noticed: when the fault was noticed, in the record's time.
         reachable: whether the motors can be told to let go.
+        since: when the policy was first obeyed; None if never.
     """
     times, joints, torque = trace[:, 0], trace[:, 1:7], trace[:, 7:] > 0.5
     complaints = []
@@ -63,9 +63,8 @@ def judge_motion(trace: NDArray[np.float64], noticed: float, reachable: bool = T
     reaction = reaction_ms(times, joints, torque, noticed)
     if reaction is None or reaction > REACTION_MS:
         complaints.append(f"reaction {'never' if reaction is None else f'{reaction:.0f} ms'}")
-    powered = joints[torque.all(axis=1) & (times < noticed)]
-    # The first moments are those of an arm that is lifted by being switched on.
-    moved = len(powered) > _SETTLE and bool(np.ptp(powered[_SETTLE:], axis=0).max() > 10)
+    driven = joints[(times >= (np.inf if since is None else since)) & (times < noticed)]
+    moved = len(driven) > 0 and bool(np.ptp(driven, axis=0).max() > 10)
     return Judgement(reaction, complaints, moved)
 
 

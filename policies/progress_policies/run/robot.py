@@ -67,7 +67,12 @@ class Arm:
             UserError: limits and robot do not fit.
         """
         limit_steps(config, options.lead)
-        self.robot: Robot = make_robot_from_config(config)
+        try:
+            self.robot: Robot = make_robot_from_config(config)
+        except ImportError as error:
+            raise UserError(
+                f"--robot.type={config.type}: {_line(error)}; pip install 'progress-rm[hardware]'"
+            ) from error
         self.motors = Motors(self.robot, options)
         self.options = options
         self.names = tuple(self.robot.action_features)
