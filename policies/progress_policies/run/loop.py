@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from progress_policies.run import keys as k
 from progress_policies.run.attempt import Attempt, Stop, Teleop
 from progress_policies.run.cameras import CameraWatch, look_at_all
-from progress_policies.run.chunks import ActionQueue, Chunk
 from progress_policies.run.config import Config
 from progress_policies.run.crew import Crew, seen_at
 from progress_policies.run.ending import TROUBLE, begin, help_came, judge
@@ -20,7 +18,7 @@ from progress_policies.run.pace import Pace
 from progress_policies.run.reward_worker import estimate_of
 from progress_policies.run.robot import Arm, Images, Trouble
 from progress_policies.run.safety import Joints, check_joints, gate, still_goal
-from progress_policies.run.workers import Message, Worker
+from progress_policies.run.talk import Talk
 
 _FIRST_ACTION_S = 60.0
 """How long a policy may think about its first chunk, while the arm holds."""
@@ -70,7 +68,7 @@ class Loop:
         try:
             self._begin()
             while not attempt.ended_by:
-                self.now = self.pace.wait(self._sources(), self._arrived)
+                self.now = self.pace.wait(self.talk.sources(), self.talk.arrived)
                 self._beat()
                 self._step()
         except (Stop, Trouble) as stop:
@@ -123,23 +121,17 @@ class Loop:
         options = self.config.safety
         self._who = POLICY if self.crew.policy is not None else PERSON
         used = int(self.crew.said.get("policy", {}).get("used", 1))
-        self._queue = ActionQueue(used)
+        self.talk = Talk(self.crew, self.keys, self._attempt, used)
         self._watches = {name: CameraWatch(name, shape, options) for name, shape in self.arm.views.items()}
         self._before: tuple[Joints, float] | None = None
         self._failures = 0
-        self._asked: dict[str, int | None] = {"policy": None, "reward": None, "viewer": None}
-        self._stamps: dict[int, float] = {}
-        self._estimate: Message | None = None
-        self._full = self._quiet = False
+        self._quiet = False
         self.observe()
         self.now = time.monotonic()
         self.started = None
-        self._fed = self._answered = self.now
+        self._fed = self.talk.answered = self.now
         self._course = begin(self.now)
         self.crew.board.taken = self.tick - 1
-        for worker in (self.crew.policy, self.crew.reward):
-            if worker is not None:
-                worker.send({"reset": True})
         self.pace.restart()
 
     def _step(self) -> None:
@@ -179,16 +171,19 @@ class Loop:
                 self._attempt.ended_by = "person"
                 self._attempt.outcome = "success" if key == k.SUCCESS else "failure"
             elif key == k.HAND_OVER and self.teleop is not None:
-                self._who = PERSON
+                self._hand_over(PERSON)
             elif key == k.RESUME and self.crew.policy is not None and self._who != POLICY:
                 self._resume()
 
+    def _hand_over(self, who: str) -> None:
+        """From now on somebody else moves the arm, and what the policy still answers means nothing."""
+        self._who = who
+        self.talk.forget_policy()
+
     def _resume(self) -> None:
         """The policy goes on from where a person left the arm."""
-        assert self.crew.policy is not None
         self._who = POLICY
-        self._queue.clear()
-        self.crew.policy.send({"reset": True})
+        self.talk.restart_policy()
         self._fed = self.now
         self._course = help_came(self._course, self.now)
 
@@ -200,12 +195,16 @@ class Loop:
                 raise Stop(Fault(f"{kind}_lost", "the process is gone"))
         if not crew.watchdog.alive:
             raise Stop(Fault("watchdog_lost", "the process is gone"))
-        if self._full:
+        if self.talk.full:
             raise Stop(Fault("disk_full", self.config.recording.root))
         if crew.recorder is not None and self.tick - crew.board.taken >= crew.board.layout.slots - 2:
             raise Stop(Fault("recorder_lost", f"{self.tick - crew.board.taken} frames behind"))
-        if crew.reward is not None and self.started and self.now - self._answered > options.reward_stale_s:
-            raise Stop(Fault("reward_lost", f"no answer for {self.now - self._answered:.1f} s"))
+        if (
+            crew.reward is not None
+            and self.started
+            and self.now - self.talk.answered > options.reward_stale_s
+        ):
+            raise Stop(Fault("reward_lost", f"no answer for {self.now - self.talk.answered:.1f} s"))
 
     def _see(self) -> tuple[Joints, Images, float]:
         state, images, stamp = self.arm.observe()
@@ -225,17 +224,8 @@ class Loop:
     def _tell(self, state: Joints, images: Images, stamp: float) -> None:
         """Let the others see, and ask those who have nothing to do."""
         self.crew.board.put(seen_at(self.tick, self.now, state, images))
-        self._stamps[self.tick] = stamp
-        self._stamps.pop(self.tick - 300, None)
-        self._ask("reward", self.crew.reward)
-        if self._who == POLICY and self._queue.wants_more(self.tick):
-            self._ask("policy", self.crew.policy)
-        self._ask("viewer", self.crew.viewer, goal=self.last.tolist(), estimate=self._estimate)
-
-    def _ask(self, name: str, worker: Worker | None, **more: Any) -> None:
-        if worker is not None and self._asked[name] is None:
-            worker.send({"look": self.tick, **more})
-            self._asked[name] = self.tick
+        wanted = self._who == POLICY and self.talk.queue.wants_more(self.tick)
+        self.talk.ask(self.tick, stamp, wanted, self.last.tolist())
 
     def _decide(self) -> Joints:
         """[n] the goal of this tick, within limits."""
@@ -250,7 +240,7 @@ class Loop:
         return verdict.goal
 
     def _policy(self) -> dict[str, float] | None:
-        due = self._queue.due(self.tick)
+        due = self.talk.queue.due(self.tick)
         if due is None:
             self._attempt.waited += self.started is not None
             patience = self.config.safety.stale_s if self.started else _FIRST_ACTION_S
@@ -274,7 +264,7 @@ class Loop:
 
     def _start_clock(self) -> None:
         if self.started is None:
-            self.started = self._answered = self.now
+            self.started = self.talk.answered = self.now
             self._course = begin(self.now)
 
     def _record(self, sent: Joints) -> None:
@@ -290,62 +280,22 @@ class Loop:
     def _end_if_over(self) -> None:
         if self.started is None or self._attempt.ended_by:
             return
-        estimate = None if self._estimate is None else estimate_of(self._estimate)
+        estimate = None if self.talk.estimate is None else estimate_of(self.talk.estimate)
         self._course, reason = judge(self.config.ending, self._course, self.now, estimate)
         self._status()
         if reason in TROUBLE and self._who != POLICY:
             return
         if reason in TROUBLE and self.config.ending.on_trouble != "end":
             self.show(f"\a\n{reason}: the policy needs help. {k.HELP}\n")
-            self._who = PERSON if self.config.ending.on_trouble == "teleop" else ASKING
+            self._hand_over(PERSON if self.config.ending.on_trouble == "teleop" else ASKING)
         elif reason is not None:
             self._attempt.ended_by = reason
             self._attempt.outcome = "success" if reason == "success" else "failure"
 
     def _status(self) -> None:
-        if self._estimate is not None and self.tick % max(1, self.config.fps // 5) == 0:
-            e, seconds = self._estimate, self.now - (self.started or self.now)
+        if self.talk.estimate is not None and self.tick % max(1, self.config.fps // 5) == 0:
+            e, seconds = self.talk.estimate, self.now - (self.started or self.now)
             self.show(
                 f"\r{seconds:6.1f} s  {self._who:<6}  progress {e['progress']:4.0%} ± {e['uncertainty']:.0%}"
                 f"  success {e['success']:4.0%}  {e['stage'][:40]:<40}"
             )
-
-    def _sources(self) -> list[Any]:
-        sources: list[Any] = [worker.connection for worker in self.crew.workers if worker.alive]
-        return sources if self.keys.fileno is None else [*sources, self.keys.fileno]
-
-    def _arrived(self, source: Any) -> None:
-        """Take what a companion says as soon as it says it."""
-        for worker in self.crew.workers:
-            if source is worker.connection:
-                for message in worker.receive():
-                    getattr(self, f"_hear_{worker.name}")(message)
-
-    def _hear_policy(self, message: Message) -> None:
-        self._asked["policy"] = None
-        # An answer to a look before the arm was handed over means nothing afterwards.
-        if "actions" in message and self._who == POLICY:
-            actions = np.array(message["actions"], dtype=np.float64)
-            self._queue.add(Chunk(message["tick"], actions), self.tick)
-
-    def _hear_reward(self, message: Message) -> None:
-        self._asked["reward"] = None
-        if "progress" not in message:
-            return
-        self._answered = time.monotonic()
-        self._estimate = self._attempt.progress = message
-        if message["tick"] in self._stamps:
-            self._attempt.latency_ms.append(1000 * (self._answered - self._stamps[message["tick"]]))
-        if self.crew.recorder is not None:
-            self.crew.recorder.send({"estimate": message})
-
-    def _hear_recorder(self, message: Message) -> None:
-        if "failed" in message:
-            raise Stop(Fault("disk_full" if message["full"] else "recorder_lost", message["failed"]))
-        self._full |= "full" in message
-
-    def _hear_viewer(self, message: Message) -> None:
-        self._asked["viewer"] = None
-
-    def _hear_watchdog(self, message: Message) -> None:
-        """It has nothing to say but that it is ready."""

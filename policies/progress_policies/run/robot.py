@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from progress_datasets.errors import UserError
 from progress_policies.run.faults import Fault
-from progress_policies.run.motors import BUS_ERRORS, READINGS, Motors
+from progress_policies.run.health import Health
+from progress_policies.run.motors import BUS_ERRORS, Motors
 from progress_policies.run.safety import (
     Joints,
     Limits,
@@ -33,9 +34,6 @@ _TIMEOUT_S = 0.045
 
 _STRAGGLE_S = 0.01
 """How late an answer still comes, as a rule."""
-
-_HEALTH_S = 0.06
-"""How often health is read: often enough for heat and load, seldom enough to leave the wire to positions."""
 
 _TRIES = 5
 """LeRobot's drivers ask only once for what they write and read while they connect."""
@@ -95,10 +93,7 @@ class Arm:
             )
         self.limits = self._within_calibration(limits_for(self.names, options, fps))
         self._own = np.array([self.state_names.index(name) for name in self.names])
-        self._readings = 0
-        self._health_due = 0.0
-        self._loaded_since: dict[str, float] = {}
-        self._suspected: dict[str, str | None] = {}
+        self._health = Health(self.motors, options)
 
     def check(self) -> None:
         """Look at the arm before its motors are enabled: calibration, joints, workspace, temperature; set ceilings.
@@ -118,8 +113,8 @@ class Arm:
                 return
 
     def _check(self) -> None:
-        self.motors.open()
         try:
+            self.motors.open()
             for prefix in self.motors.uncalibrated():
                 raise UserError(
                     f"--robot.id={self.robot.id}: the {prefix.strip('_') or 'arm'} is not calibrated as on file; "
@@ -266,48 +261,18 @@ class Arm:
                 self.motors.flush()
 
     def health(self, now: float) -> Fault | None:
-        """Read one kind of health when it is time, another one every time; what is wrong.
+        """What is wrong with a motor, if anything.
 
         Raises:
             Trouble: the motors did not answer.
         """
-        if not self.motors or now < self._health_due:
+        if not (self.motors and self._health.due(now)):
             return None
-        self._health_due = now + _HEALTH_S
-        reading = READINGS[self._readings % len(READINGS)]
-        self._readings += 1
         try:
             with self._exchange():
-                values = self.motors.health(reading)
+                return self._health.look(now)
         except BUS_ERRORS as error:
             raise Trouble(self._blame(error)) from error
-        return self._judge(reading, values, now)
-
-    def _judge(self, reading: str, values: Mapping[str, float], now: float) -> Fault | None:
-        """What is wrong, if two readings in a row say so: one alone may have been garbled."""
-        fault = self._suspect(reading, values, now)
-        kind = None if fault is None else fault.kind
-        confirmed = kind is not None and self._suspected.get(reading) == kind
-        self._suspected[reading] = kind
-        return fault if confirmed else None
-
-    def _suspect(self, reading: str, values: Mapping[str, float], now: float) -> Fault | None:
-        if reading == "temperature":
-            hot = [f"{k} {v:.0f} °C" for k, v in values.items() if v > self.options.temperature]
-            return Fault("overheat", hot[0]) if hot else None
-        if reading == "error":
-            hot_bit, load_bit = self.motors.error_bits()
-            for name, value in values.items():
-                if bits := int(value):
-                    kind = "overheat" if bits & hot_bit else "overload" if bits & load_bit else "motor_error"
-                    return Fault(kind, f"{name}, status {bits}")
-            return None
-        for name, value in values.items():
-            if value <= self.options.load:
-                self._loaded_since.pop(name, None)
-            elif now - self._loaded_since.setdefault(name, now) >= self.options.load_s:
-                return Fault("overload", f"{name} at {value:.0f} % for {self.options.load_s:g} s")
-        return None
 
     def _within_calibration(self, limits: Limits) -> Limits:
         """Limits that the servos, as calibrated, can reach."""

@@ -22,6 +22,7 @@ from progress_policies.run.loop import Loop
 from progress_policies.run.policy_worker import PolicyOptions
 from progress_policies.run.robot import Trouble
 from progress_policies.run.safety import SafetyOptions, limits_for
+from progress_policies.run.talk import Talk
 
 FPS = 100
 HOME = np.array([0.0, -60.0, 60.0, 60.0, 0.0, 20.0])
@@ -124,6 +125,12 @@ class Person:
         return dict(zip(arm.NAMES, [*HOME[:4], 50.0, HOME[5]], strict=True))
 
 
+@pytest.fixture(autouse=True)
+def answers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Players need no time, so what they say is there at the next tick."""
+    monkeypatch.setattr(Talk, "sources", lambda talk: talk.arrived(None) or [])
+
+
 def play(
     policy: Any = raising,
     reward: Any = None,
@@ -152,10 +159,6 @@ def play(
     holder: dict[str, Loop] = {}
     loop = Loop(config, body, crew, Keys(holder, keys or {}), teleop, signalled)  # type: ignore[arg-type]
     holder["it"] = loop
-    heard = loop._sources
-    # Players answer at once, so what they said is there at the next tick.
-    loop._sources = lambda: [loop._arrived(worker.connection) for worker in crew.workers] and []  # type: ignore[method-assign]
-    assert heard is not None
     prepare(crew)
     return loop.run(), body, loop, crew
 
