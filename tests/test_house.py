@@ -100,6 +100,7 @@ DISTRIBUTIONS = {
     "PIL": "pillow",
     "stable_baselines3": "stable-baselines3",
     "sb3_contrib": "sb3-contrib",
+    "rerun": "rerun-sdk",
 }
 
 

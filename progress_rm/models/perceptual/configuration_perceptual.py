@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from lerobot.configs.rewards import RewardModelConfig
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 @dataclass
 class PerceptualConfig(FeatureModelConfig):
     """Steps found in a handful of unannotated demonstrations, each a Gaussian (after Sermanet et al., 1612.06699)."""
+
+    needs: ClassVar[str] = "a handful of demonstrations without annotations"
 
     encoder: str = "classical"
     """Image encoder: classical, or transformers:NAME_OR_PATH; none that would have to be trained."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from lerobot.configs.rewards import RewardModelConfig
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 @dataclass
 class VlmRmConfig(FeatureModelConfig):
     """How much a picture resembles a text of the goal (VLM-RM, Rocamonde et al. 2023, arXiv 2310.12921)."""
+
+    needs: ClassVar[str] = "a text of the goal, and a few demonstrations without annotations for the scale"
 
     encoder: str = "transformers:openai/clip-vit-large-patch14"
     """A model of images and text of `transformers`, with its name or folder: CLIP, SigLIP, …"""
