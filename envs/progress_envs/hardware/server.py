@@ -177,7 +177,7 @@ class Server:
         self.simulation.jam(faults.jammed)
         for name, servo in zip(arm.JOINTS, self.servos, strict=True):
             servo.silent = name in faults.silent
-            servo.heated = faults.temperatures.get(name)
+            servo.heat(faults.temperatures.get(name))
             servo.voltage = SUPPLY if faults.voltage is None else faults.voltage
 
     def power_cycle(self) -> None:

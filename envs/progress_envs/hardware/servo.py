@@ -111,6 +111,12 @@ class Servo(ABC):
         self._target, self._speed, self._strained = position, 0.0, 0.0
         self.aim(position)
 
+    def heat(self, temperature: float | None) -> None:
+        """Keep it at so many degrees Celsius; None: cool it down, if it was kept hot, and leave it alone."""
+        if self.heated is not None or temperature is not None:
+            self.temperature = ROOM if temperature is None else temperature
+        self.heated = temperature
+
     def relieve(self) -> None:
         """Forget an overload."""
         self.overloaded, self._strained = False, 0.0

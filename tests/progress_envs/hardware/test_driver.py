@@ -87,8 +87,10 @@ def test_a_pulled_cable_is_an_error_and_the_arm_holds(robot: SimulatedRobot, arm
     assert all(robot.truth().torque)
     robot.inject(Faults())
     arm.bus.port_handler.closePort()
-    arm.bus.connect()
-    assert arm.get_observation().keys() >= set(NAMES)
+    again = make_robot_from_config(robot.robot_config())
+    again.connect()
+    assert again.get_observation().keys() >= set(NAMES)
+    again.disconnect()
 
 
 def test_packets_that_get_lost_are_asked_for_again(robot: SimulatedRobot, arm: Any) -> None:

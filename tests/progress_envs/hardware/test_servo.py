@@ -115,12 +115,14 @@ def test_work_warms_it_and_heat_makes_it_let_go() -> None:
     for _ in range(200):
         servo.step(1.0, 0.0, 0.0, 0.3)
     assert ROOM + 1 < servo.temperature < ROOM + 7
-    servo.heated = 69.9
+    servo.heat(69.9)
     assert servo.step(TICK, 0.0, 0.0, 0.0).target is not None
-    servo.heated = 70.0
+    servo.heat(70.0)
     assert servo.step(TICK, 0.0, 0.0, 0.0).target is None
     assert servo.read(feetech.TORQUE, 1) == b"\x00"
     assert servo.error == feetech.ERROR_HEAT
+    servo.heat(None)
+    assert servo.error == 0
 
 
 @given(st.integers(300, 3799), st.floats(-1000, 1000))
