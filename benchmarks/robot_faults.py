@@ -162,7 +162,7 @@ def main(argv: Sequence[str] | None = None) -> Row:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--runs", type=int, default=1000, help="seeds 0 to RUNS - 1")
+    parser.add_argument("--runs", type=int, default=1000, help="seeds 0 to RUNS - 1; 0: those in --rows")
     parser.add_argument("--first", type=int, default=0, help="seeds FIRST to FIRST + RUNS - 1 instead")
     parser.add_argument(
         "--fork",
@@ -179,7 +179,7 @@ def main(argv: Sequence[str] | None = None) -> Row:
         workers.METHOD = "fork"
     rows = read_rows(options.rows)
     start, load = time.monotonic(), os.getloadavg()[0]
-    seeds = range(options.first, options.first + count)
+    seeds = range(options.first, options.first + count) if count else sorted(rows)
     waiting = [seed for seed in seeds if seed not in rows]
     if waiting:
         with bench() as made:
@@ -198,7 +198,7 @@ def main(argv: Sequence[str] | None = None) -> Row:
                 )
     made_rows = [rows[seed] for seed in seeds]
     command = without_folders(sys.argv if argv is None else ["robot_faults.py", *argv])
-    summary = {**summarise(made_rows), "load_average": load, **provenance(command)}
+    summary = {**summarise(made_rows), "seeds": spans(seeds), "load_average": load, **provenance(command)}
     print(table(summary))
     print(json.dumps(summary))
     return summary
@@ -416,6 +416,13 @@ def summarise(rows: Sequence[Row]) -> Row:
         "kinds": kinds,
         "complaints": [f"{row['seed']}: {text}" for row in made for text in row["complaints"]][:50],
     }
+
+
+def spans(seeds: Sequence[int]) -> str:
+    """[0, 1, 2, 7] → "0-2, 7-7"."""
+    firsts = [seed for seed in seeds if seed - 1 not in seeds]
+    lasts = [seed for seed in seeds if seed + 1 not in seeds]
+    return ", ".join(f"{first}-{last}" for first, last in zip(firsts, lasts, strict=True))
 
 
 def table(summary: Row) -> str:

@@ -89,6 +89,7 @@ def test_a_few_runs(bench: ModuleType, tmp_path: Path, capsys: pytest.CaptureFix
         assert ended["bus unplugged"] == {"bus"}
         assert ended["policy killed"] == {"policy_lost"}
         assert ended["loop killed"] == {"watchdog"}
-        again = bench.main(["--quick", f"--rows={rows}"])
+        again = bench.main(["--runs=0", f"--rows={rows}"])
     assert again["kinds"] == summary["kinds"], "what has been run is not run again"
+    assert again["seeds"] == "0-5"
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["runs"] == summary["runs"]

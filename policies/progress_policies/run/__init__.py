@@ -20,6 +20,7 @@ def run(config: Config) -> list[dict[str, Any]]:
 
     Raises:
         UserError: something is not in order before the arm moves, or the arm could not be let go.
+        RuntimeError: the loop itself failed, after the arm was stopped.
     """
     session = Session(config, show_on_terminal)
     session.run()
@@ -30,6 +31,9 @@ def run(config: Config) -> list[dict[str, Any]]:
             summary["episode"] = session.saved[number]
         found.append(summary)
         print(json.dumps(summary))
+    for attempt in session.attempts:
+        if attempt.error is not None:
+            raise RuntimeError("the loop failed and the arm was stopped") from attempt.error
     if session.unreachable:
         raise UserError(f"{', '.join(session.unreachable)} could not be let go; switch off the arm's power")
     if config.recording.root and None in session.saved:

@@ -33,6 +33,7 @@ class Attempt:
         ended_by: "success", "stall", "regression", "doubt", "time", "person", or a fault's kind.
         outcome: "success" or "failure".
         fault: what went wrong, if anything.
+        error: the loop's own mistake behind a fault of kind "crash".
         detected, held: when that was noticed, and when the arm had been told to hold.
         pace: how well the rate was kept.
         latency_ms: from the oldest picture of a tick to the loop knowing what the reward model says of it.
@@ -44,6 +45,7 @@ class Attempt:
     ended_by: str = ""
     outcome: str = "failure"
     fault: Fault | None = None
+    error: Exception | None = None
     detected: float = 0.0
     held: float = 0.0
     pace: dict[str, float] = field(default_factory=dict)

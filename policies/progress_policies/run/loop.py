@@ -75,7 +75,7 @@ class Loop:
             attempt.ended_by, attempt.fault = stop.fault.kind, stop.fault
         except Exception as error:  # noqa: BLE001 -- first the arm has to hold, then it is told
             attempt.fault = Fault("crash", f"{type(error).__name__}: {error}")
-            attempt.ended_by = "crash"
+            attempt.ended_by, attempt.error = "crash", error
         attempt.detected = time.monotonic()
         self.halt()
         attempt.held = time.monotonic()

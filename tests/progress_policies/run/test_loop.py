@@ -278,6 +278,7 @@ def test_a_mistake_in_the_loop_itself_stops_the_arm() -> None:
     attempt, *_ = play(body=body)
     assert attempt.ended_by == "crash"
     assert "typo" in str(attempt.fault)
+    assert isinstance(attempt.error, KeyError)
     assert body.held
 
 
