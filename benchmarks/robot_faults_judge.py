@@ -77,7 +77,8 @@ def reaction_ms(
     speed[:-_OVER] = np.abs(joints[_OVER:] - joints[:-_OVER]) / steps
     quiet = ((speed < STILL) | ~torque).all(axis=1)
     first = int(np.searchsorted(times, noticed))
-    for row in range(first, len(times)):
+    # Nothing is known of what comes after the record.
+    for row in range(first, len(times) - _FOR - _OVER + 1):
         stretch = slice(row, row + _FOR)
         if quiet[stretch].all():
             return max(0.0, 1000 * float(times[row] - noticed))
