@@ -65,7 +65,9 @@ class Session:
             arm.check()
             with open_keys() as keys, self._interruptible(), self._teleoperator() as teleop:
                 arm.connect()
-                self._attempts(arm, crew, keys, teleop)
+                # Not while connecting: drivers wait busily, and the system would throttle the claim.
+                with first_claim():
+                    self._attempts(arm, crew, keys, teleop)
         finally:
             crew.stop()
             arm.disconnect()
@@ -83,9 +85,7 @@ class Session:
                 if number and not self._reset(loop, keys):
                     break
                 self._prepare(crew)
-                # Not while connecting: drivers wait busily, and the system would throttle the claim.
-                with first_claim():
-                    attempt = loop.run()
+                attempt = loop.run()
                 self.attempts.append(attempt)
                 self._save(loop, attempt)
                 if attempt.fault is not None:
