@@ -32,8 +32,8 @@ def lose_loop(robot: Any, plan: Any, hold_s: float, watchdog_s: float) -> tuple[
     watchdog = Worker("watchdog", watch, *arguments)
     assert watchdog.wait(300) == {"ready": True}
     arm = make_robot_from_config(config)
-    arm.connect(calibrate=False)
     try:
+        arm.connect(calibrate=False)
         begun = beat[0] = time.monotonic()
         watchdog.send({"armed": True})
         home = list(arm.bus.sync_read("Present_Position", num_retry=3).values())
