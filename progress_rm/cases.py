@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from progress_datasets.errors import UserError
 from progress_datasets.segments import Outcome, StageSegment
+from progress_rm.labels import stage_at
 
 if TYPE_CHECKING:
     from progress_rm.labels import EpisodeLabels
@@ -159,12 +160,6 @@ def hindsight_clock(length: int) -> NDArray[np.float64]:
 def causal_clock(length: int, fps: float, mean_length_s: float) -> NDArray[np.float64]:
     """Seconds since the start over the mean length of a successful training episode, at most 1; [T]."""
     return np.minimum(np.arange(length) / fps / mean_length_s, 1)
-
-
-def stage_at(progress: NDArray[np.floating], priors: Sequence[float]) -> NDArray[np.int64]:
-    """The stage that is going on at a progress if every stage takes its share of the task; int64 [T]."""
-    ends = np.cumsum(priors)[:-1]
-    return np.searchsorted(ends, progress, side="right").astype(np.int64)
 
 
 def outcome_of(final_progress: float) -> Outcome:

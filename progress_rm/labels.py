@@ -312,3 +312,9 @@ def stage_priors(
     if scheme == "visual_change":
         return visual_change_priors(segments, lengths, stages, active)
     return duration_priors(segments, lengths, stages, active)
+
+
+def stage_at(progress: NDArray[np.floating], priors: Sequence[float]) -> NDArray[np.int64]:
+    """The stage that is going on at a progress if every stage takes its share of the task; int64 [T]."""
+    ends = np.cumsum(priors)[:-1]
+    return np.searchsorted(ends, progress, side="right").astype(np.int64)

@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from progress_rm.cases import stage_at
 from progress_rm.data import EpisodeFeatures
 from progress_rm.encoders.base import Encoder
+from progress_rm.labels import stage_at
 from progress_rm.models.base import TaskSpec
 from progress_rm.models.calibration import fit_logistic
 

@@ -26,9 +26,9 @@ from progress_rm.models.base import (
 )
 from progress_rm.models.calibration import fit_logistic, logit
 from progress_rm.models.glimpses import Glimpse, asked_frames, look, recent, shrink
+from progress_rm.models.lerobot_batch import IMAGES, as_pixels, image_views
 
 Array = NDArray[np.float64]
-_IMAGES = "observation.images."
 _LOG = logging.getLogger(__name__)
 
 
@@ -210,11 +210,8 @@ class AskingModel(ProgressRewardModel, ABC):
         Raises:
             UserError: there is no picture, or a reply cannot be read.
         """
-        names = [
-            k.removeprefix(_IMAGES) for k in batch if k.startswith(_IMAGES) and not k.endswith("_is_pad")
-        ]
-        views = self.config.usable_views(names)
-        pixels = {view: as_pixels(batch[_IMAGES + view]) for view in views}
+        views = self.config.usable_views(image_views(batch))
+        pixels = {view: as_pixels(batch[IMAGES + view]) for view in views}
         count, width = next(iter(pixels.values())).shape[:2]
         instructions = batch.get("task") or [None] * count
         questions = []
@@ -273,10 +270,3 @@ class AskingModel(ProgressRewardModel, ABC):
             uncertainty=np.clip(spread, 0, 1).astype(np.float32),
             success=success.astype(np.float32),
         )
-
-
-def as_pixels(images: Tensor) -> NDArray[np.uint8]:
-    """float [B, (W,) C, H, W] in [0, 1] → uint8 [B, W, H, W, C]."""
-    windows = images if images.ndim == 5 else images[:, None]
-    scaled = (windows.float() * 255).round().clamp(0, 255).to(torch.uint8)
-    return np.asarray(scaled.permute(0, 1, 3, 4, 2).cpu().numpy())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -141,6 +141,12 @@ class FeatureModel(ProgressRewardModel, ABC):
         features = torch.zeros(*mask.shape, present.shape[-1], dtype=torch.float32, device=mask.device)
         features[mask] = present.float()
         return features
+
+    def see(
+        self, frames: Mapping[str, NDArray[np.uint8]], views: Iterable[str]
+    ) -> dict[str, NDArray[np.float16]]:
+        """Features of one moment, as a feature store keeps them: float16 [1, D] by view, of `views` alone."""
+        return {view: self._encoder.encode(frames[view][None]).astype(np.float16) for view in views}
 
     def _view_id(self, view: str) -> int:
         return self.config.views.index(view) if view in self.config.views else len(self.config.views)

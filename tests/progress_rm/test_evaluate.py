@@ -11,9 +11,10 @@ from progress_datasets.episodes import EpisodeDataset
 from progress_datasets.errors import UserError
 from progress_datasets.segments import StageSegment
 from progress_datasets.write import EpisodeData, write_dataset
-from progress_rm.cases import causal_clock, hindsight_clock, stage_at
+from progress_rm.cases import causal_clock, hindsight_clock
 from progress_rm.cli import call, main
 from progress_rm.evaluate import SUMMARY, evaluate, format_table
+from progress_rm.labels import stage_at
 from progress_rm.metrics import METRICS
 from progress_rm.scores import EpisodeScores, ScoredDataset, ScoredTask, Scores, read_scores, write_scores
 

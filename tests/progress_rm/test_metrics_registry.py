@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from progress_datasets.segments import Outcome
-from progress_rm.cases import Case, hindsight_clock, outcome_of, stage_at
+from progress_rm.cases import Case, hindsight_clock, outcome_of
+from progress_rm.labels import stage_at
 from progress_rm.metrics import METRICS, Metric, bootstrap_weights, interval, measure
 from progress_rm.metrics.resample import wilson_interval
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from progress_datasets.errors import UserError
 from progress_rm.data import EpisodeFeatures, TrainingData
+from progress_rm.labels import stage_at
 from progress_rm.models.base import ProgressEstimate, ProgressRewardModel, ProgressTrack, TaskSpec, find_task
 from progress_rm.models.clock.configuration_clock import ClockConfig
 
@@ -98,12 +99,10 @@ class ClockStream:
 def clock_track(task: TaskSpec, fraction: NDArray[np.float64]) -> ProgressTrack:
     """What a clock says at these fractions of the length [T]: its stage is the one its progress lies in."""
     progress = np.clip(fraction, 0, 1)
-    ends = np.cumsum(task.priors)
-    stage = np.minimum(np.searchsorted(ends, progress, side="right"), len(ends) - 1)
     return ProgressTrack(
         stages=task.stages,
         progress=progress.astype(np.float32),
-        stage_probs=np.eye(len(ends), dtype=np.float32)[stage],
+        stage_probs=np.eye(len(task.stages), dtype=np.float32)[stage_at(progress, task.priors)],
         uncertainty=np.zeros(len(progress), np.float32),
         success=(progress >= 1).astype(np.float32),
     )

@@ -4,26 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from lerobot.processor import (
-    PolicyAction,
-    PolicyProcessorPipeline,
-    policy_action_to_transition,
-    transition_to_policy_action,
-)
-
 from progress_rm.models.clock.configuration_clock import ClockConfig
+from progress_rm.models.processors import Pipelines, pipelines
 
 
 def make_clock_pre_post_processors(
     config: ClockConfig, dataset_stats: Any = None, dataset_meta: Any = None
-) -> tuple[PolicyProcessorPipeline[Any, Any], PolicyProcessorPipeline[PolicyAction, PolicyAction]]:
+) -> Pipelines:
     """Pipelines that pass everything on, as `lerobot.rewards.factory` asks for by name."""
-    return (
-        PolicyProcessorPipeline(steps=[], name="clock_preprocessor"),
-        PolicyProcessorPipeline(
-            steps=[],
-            name="clock_postprocessor",
-            to_transition=policy_action_to_transition,
-            to_output=transition_to_policy_action,
-        ),
-    )
+    return pipelines("clock")

@@ -4,29 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from lerobot.processor import (
-    DeviceProcessorStep,
-    PolicyAction,
-    PolicyProcessorPipeline,
-    policy_action_to_transition,
-    transition_to_policy_action,
-)
-
 from progress_rm.models.endpoint.configuration_endpoint import EndpointConfig
+from progress_rm.models.processors import Pipelines, pipelines
 
 
 def make_endpoint_pre_post_processors(
     config: EndpointConfig, dataset_stats: Any = None, dataset_meta: Any = None
-) -> tuple[PolicyProcessorPipeline[Any, Any], PolicyProcessorPipeline[PolicyAction, PolicyAction]]:
+) -> Pipelines:
     """Input and output pipelines, as `lerobot.rewards.factory` asks for by name."""
-    return (
-        PolicyProcessorPipeline(
-            steps=[DeviceProcessorStep(device=config.device)], name="endpoint_preprocessor"
-        ),
-        PolicyProcessorPipeline(
-            steps=[DeviceProcessorStep(device="cpu")],
-            name="endpoint_postprocessor",
-            to_transition=policy_action_to_transition,
-            to_output=transition_to_policy_action,
-        ),
-    )
+    return pipelines("endpoint", config.device)

@@ -7,18 +7,16 @@ from typing import Any
 
 from lerobot.configs.rewards import RewardModelConfig
 
-from progress_rm.models.base import ProgressModelConfig
+from progress_rm.models.base import ViewModelConfig
 
 
 @RewardModelConfig.register_subclass("ensemble")
 @dataclass
-class EnsembleConfig(ProgressModelConfig):
+class EnsembleConfig(ViewModelConfig):
     """Several models of one family that differ in their seeds and answer together; `train --ensemble=N` makes one."""
 
     members: list[dict[str, Any]] = field(default_factory=list)
     """The members' families and options; filled by training."""
-    views: list[str] = field(default_factory=list)
-    """The members' views; filled by training."""
     state_dim: int = 0
     """Length of the state that the members read; filled by training."""
     image_size: int = 96

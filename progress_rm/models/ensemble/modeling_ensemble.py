@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import draccus
@@ -78,10 +79,11 @@ class EnsembleRewardModel(ProgressRewardModel):
 
     def encoder(self) -> Encoder | None:
         """The members' encoders side by side; None if no member looks at an image."""
-        together = self._encoders()
-        return together if together.dim else None
+        return self._encoders if self._encoders.dim else None
 
+    @cached_property
     def _encoders(self) -> SideBySide:
+        """Made when the members' weights are there, of which the encoders' keys are hashes."""
         return SideBySide([member.encoder() for member in self.members])  # type: ignore[operator]
 
     @property
@@ -112,10 +114,9 @@ class EnsembleRewardModel(ProgressRewardModel):
 
     def track(self, episode: EpisodeFeatures) -> ProgressTrack:
         """The causal answer for every frame of an episode."""
-        encoders = self._encoders()
         return self._together(
             [
-                member.track(encoders.seen_by(i, episode))  # type: ignore[operator]
+                member.track(self._encoders.seen_by(i, episode))  # type: ignore[operator]
                 for i, member in enumerate(self.members)
             ]
         )

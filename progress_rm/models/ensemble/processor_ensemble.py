@@ -4,26 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from lerobot.processor import (
-    PolicyAction,
-    PolicyProcessorPipeline,
-    policy_action_to_transition,
-    transition_to_policy_action,
-)
-
 from progress_rm.models.ensemble.configuration_ensemble import EnsembleConfig
+from progress_rm.models.processors import Pipelines, pipelines
 
 
 def make_ensemble_pre_post_processors(
     config: EnsembleConfig, dataset_stats: Any = None, dataset_meta: Any = None
-) -> tuple[PolicyProcessorPipeline[Any, Any], PolicyProcessorPipeline[PolicyAction, PolicyAction]]:
+) -> Pipelines:
     """Pipelines that pass everything on, as `lerobot.rewards.factory` asks for by name."""
-    return (
-        PolicyProcessorPipeline(steps=[], name="ensemble_preprocessor"),
-        PolicyProcessorPipeline(
-            steps=[],
-            name="ensemble_postprocessor",
-            to_transition=policy_action_to_transition,
-            to_output=transition_to_policy_action,
-        ),
-    )
+    return pipelines("ensemble")

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from progress_rm.models.lerobot_batch import image_views
 from progress_rm.models.multiview_sarm.lerobot_batches import convert_observations
 
 if TYPE_CHECKING:
     from progress_rm.models.grm.modeling_grm import GrmRewardModel
-
-_IMAGES = "observation.images."
 
 
 def anchored_progress(model: GrmRewardModel, batch: dict[str, Any]) -> Tensor:
@@ -22,7 +21,7 @@ def anchored_progress(model: GrmRewardModel, batch: dict[str, Any]) -> Tensor:
         UserError: the batch has no image, or an instruction is none of the model's.
     """
     seen: Any = convert_observations(model.config, batch)
-    names = [k.removeprefix(_IMAGES) for k in batch if k.startswith(_IMAGES) and not k.endswith("_is_pad")]
+    names = image_views(batch)
     pixels = seen["frames"].numpy()
     width = pixels.shape[1]
     encoder: Any = model.encoder()

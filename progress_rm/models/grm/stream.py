@@ -77,8 +77,6 @@ class GrmStream:
     def _see(
         self, frames: Mapping[str, NDArray[np.uint8]], usable: list[str], state: NDArray[np.float32] | None
     ) -> Moments:
-        encoder = self._model.encoder()
-        assert encoder is not None
-        seen = {view: encoder.encode(frames[view][None]).astype(np.float16) for view in usable}
+        seen = self._model.see(frames, usable)
         row = None if state is None else np.asarray(state, dtype=np.float32)[None]
         return self._model.moments(seen, self._views, row)

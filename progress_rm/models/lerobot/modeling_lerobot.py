@@ -17,11 +17,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from progress_datasets.errors import UserError
+from progress_rm.labels import stage_at
 from progress_rm.models.asking import Answer, AskingModel, Question
 from progress_rm.models.lerobot.configuration_lerobot import LerobotConfig, defaults_of
-from progress_rm.models.procvlm.questions import stage_of
-
-_IMAGES = "observation.images."
+from progress_rm.models.lerobot_batch import IMAGES
 
 
 class LerobotRewardModel(AskingModel):
@@ -77,7 +76,7 @@ class LerobotRewardModel(AskingModel):
         # Not a part of this module, so that its weights are not written into our checkpoints.
         self._wrapped = [wrapped.eval()]
         self._keys = [key for key in _image_keys(self.kind, theirs) if key.startswith("observation.image")]
-        config.views = _views(config, [key.removeprefix(_IMAGES) for key in self._keys])
+        config.views = _views(config, [key.removeprefix(IMAGES) for key in self._keys])
 
     def window(self, count: int) -> list[int]:
         """Frames spread evenly from the first to now."""
@@ -101,7 +100,7 @@ class LerobotRewardModel(AskingModel):
         for question, value in zip(questions, values, strict=True):
             task = self.config.tasks[question.task]
             probs = np.zeros(len(task.stages))
-            probs[stage_of(value, task)] = 1.0
+            probs[stage_at(np.array(value), task.priors)] = 1.0
             answers.append(Answer(value, probs))
         return answers
 

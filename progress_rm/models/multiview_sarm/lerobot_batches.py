@@ -13,14 +13,13 @@ from torch import Tensor
 from progress_datasets.errors import UserError
 from progress_rm.encoders.text import embed_instruction
 from progress_rm.models.base import find_task, stage_offsets, words_for
+from progress_rm.models.lerobot_batch import IMAGES, some_image_views
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from progress_rm.labels import EpisodeLabels
     from progress_rm.models.multiview_sarm.configuration_multiview_sarm import MultiviewSarmConfig
-
-_IMAGES = "observation.images."
 
 
 class LeRobotBatches:
@@ -99,16 +98,10 @@ def convert_observations(config: MultiviewSarmConfig, batch: dict[str, Any]) -> 
     Raises:
         UserError: the batch has no image.
     """
-    names = [
-        key.removeprefix(_IMAGES) for key in batch if key.startswith(_IMAGES) and not key.endswith("_is_pad")
-    ]
-    if not names:
-        raise UserError(
-            f"the batch has no {_IMAGES}* key; this model was trained on {', '.join(config.views)}"
-        )
-    frames = torch.stack([_pixels(batch[_IMAGES + name], config.image_size) for name in names], dim=2)
+    names = some_image_views(batch, config)
+    frames = torch.stack([_pixels(batch[IMAGES + name], config.image_size) for name in names], dim=2)
     count, width, views = frames.shape[:3]
-    pad = batch.get(f"{_IMAGES}{names[0]}_is_pad")
+    pad = batch.get(f"{IMAGES}{names[0]}_is_pad")
     frame_mask = torch.ones(count, width, dtype=torch.bool)
     if pad is not None and width > 1:
         frame_mask = ~pad.cpu()

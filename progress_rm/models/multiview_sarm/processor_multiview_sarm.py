@@ -4,29 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from lerobot.processor import (
-    DeviceProcessorStep,
-    PolicyAction,
-    PolicyProcessorPipeline,
-    policy_action_to_transition,
-    transition_to_policy_action,
-)
-
 from progress_rm.models.multiview_sarm.configuration_multiview_sarm import MultiviewSarmConfig
+from progress_rm.models.processors import Pipelines, pipelines
 
 
 def make_multiview_sarm_pre_post_processors(
     config: MultiviewSarmConfig, dataset_stats: Any = None, dataset_meta: Any = None
-) -> tuple[PolicyProcessorPipeline[Any, Any], PolicyProcessorPipeline[PolicyAction, PolicyAction]]:
+) -> Pipelines:
     """Input and output pipelines, as `lerobot.rewards.factory` asks for by name."""
-    return (
-        PolicyProcessorPipeline(
-            steps=[DeviceProcessorStep(device=config.device)], name="multiview_sarm_preprocessor"
-        ),
-        PolicyProcessorPipeline(
-            steps=[DeviceProcessorStep(device="cpu")],
-            name="multiview_sarm_postprocessor",
-            to_transition=policy_action_to_transition,
-            to_output=transition_to_policy_action,
-        ),
-    )
+    return pipelines("multiview_sarm", config.device)

@@ -46,11 +46,9 @@ class MultiviewSarmStream:
         views = self._model.usable_views(frames)
         last = self._recent[-1][0] if self._recent else None
         now = tick_time(timestamp, last, self._period)
-        encoder = self._model.encoder()
-        assert encoder is not None
-        features = np.stack([encoder.encode(frames[v][None]) for v in views], axis=1).astype(np.float16)
+        seen = self._model.see(frames, views)
         row = None if state is None else np.asarray(state, dtype=np.float32)[None]
-        token = self._model.frame_tokens(features, views, row)[0]
+        token = self._model.frame_tokens(np.stack([*seen.values()], axis=1), views, row)[0]
         if self._first is None:
             self._first = token
         self._recent.append((now, token))
@@ -60,7 +58,6 @@ class MultiviewSarmStream:
         times = np.array([t for t, _ in self._recent])
         indices, mask = self._model.windows.indices(times, np.array([len(times) - 1]))
         tokens = torch.stack([self._first, *(self._recent[i][1] for i in indices[0, 1:])])
-        seen = {view: features[:, i] for i, view in enumerate(views)}
         evidence = self._model.read_windows(
             tokens[None], torch.from_numpy(mask), self._task, self._words, seen
         )

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from progress_datasets.errors import UserError
 from progress_rm.data import EpisodeFeatures, TrainingData
 from progress_rm.models.base import ProgressEstimate, ProgressTrack, TaskSpec, find_task
-from progress_rm.models.features import FeatureModel
+from progress_rm.models.counted import CountedModel
 from progress_rm.models.multiview_sarm.answers import Answers, StageEvidence
 from progress_rm.models.perceptual.configuration_perceptual import PerceptualConfig
 from progress_rm.models.perceptual.gaussians import StepGaussians
@@ -26,7 +26,7 @@ _CHUNK = 256
 """Frames a pass when scoring."""
 
 
-class PerceptualRewardModel(FeatureModel):
+class PerceptualRewardModel(CountedModel):
     """A Gaussian for each step, and the stage filter.
 
     Args:
@@ -50,11 +50,6 @@ class PerceptualRewardModel(FeatureModel):
         self.answers = Answers(cast(Any, config))
 
     # --- what the trainer asks for ------------------------------------------------------------------------------
-
-    @property
-    def is_trainable(self) -> bool:
-        """Counting, not gradients."""
-        return False
 
     def learn_statistics(self, data: TrainingData) -> None:
         """Standardisation, the Gaussians of every task, and each step's share of the task."""
@@ -86,10 +81,6 @@ class PerceptualRewardModel(FeatureModel):
             for values in (episode.labels.stage, episode.labels.within)
         )
         return rows[known], there[known], step, within
-
-    def sample(self, data: TrainingData, rng: np.random.Generator, size: int) -> dict[str, Any]:
-        """It has no weights, so nothing is drawn."""
-        return {}
 
     def calibrate(self, validation: Sequence[EpisodeFeatures]) -> None:
         """Choose the filter's trust in the evidence and fit the success probability on held-out episodes."""
@@ -173,27 +164,11 @@ class PerceptualRewardModel(FeatureModel):
 
         return PerceptualStream(self, find_task(self.config.tasks, task))
 
-    @torch.no_grad()
-    def predict(self, batch: dict[str, Any]) -> list[ProgressEstimate]:
-        """Answers for single frames of a LeRobot batch, each on its own (no filter, which needs the episode so far).
-
-        `observation.images.*` are float [B, C, H, W] in [0, 1], or [B, W, C, H, W], of which the last counts.
-        """
-        from progress_rm.models.perceptual.lerobot_batches import last_frames
-
-        pixels, state, tasks = last_frames(self.config, batch)
-        features = {view: self._encoder.encode(frames) for view, frames in pixels.items()}
-        answers = []
-        for row, name in enumerate(tasks):
-            task = find_task(self.config.tasks, name)
-            seen = {view: rows[row : row + 1] for view, rows in features.items()}
-            body = None if state is None else state[row : row + 1]
-            answers.append(self.answers.unfiltered(task, self.ask(seen, body, 1, task))[0])
-        return answers
-
-    def compute_reward(self, batch: dict[str, Any]) -> Tensor:
-        """Progress at t for each row of a batch: float32 [B], in [0, 1]. LeRobot's interface."""
-        return torch.tensor([e.progress for e in self.predict(batch)])
+    def answer_alone(
+        self, features: Mapping[str, NDArray[Any]], state: NDArray[np.float32] | None, task: int
+    ) -> ProgressEstimate:
+        """See `CountedModel.answer_alone`; without the filter, which needs the episode so far."""
+        return self.answers.unfiltered(task, self.ask(features, state, 1, task))[0]
 
     def forward(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
         """There is nothing to train by gradients.

@@ -38,13 +38,7 @@ class PerceptualStream:
         """
         check_tick(frames, state, self._model.config.state_dim)
         now = tick_time(timestamp, self._last, self._period)
-        encoder = self._model.encoder()
-        assert encoder is not None
-        seen = {
-            v: encoder.encode(f[None]).astype(np.float16)
-            for v, f in frames.items()
-            if v in self._model.config.views
-        }
+        seen = self._model.see(frames, [view for view in frames if view in self._model.config.views])
         row = None if state is None else np.asarray(state, dtype=np.float32)[None]
         evidence = self._model.ask(seen, row, 1, self._task)
         dt = 0.0 if self._last is None else now - self._last

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from progress_rm.labels import EpisodeLabels
+from progress_rm.labels import EpisodeLabels, stage_at
 from progress_rm.models.asking import Question
 from progress_rm.models.base import TaskSpec
 
@@ -88,12 +88,7 @@ def current_stage(reply: Reply, task: TaskSpec) -> int:
     for name in reply.remaining:
         if name.casefold() in known:
             return known[name.casefold()]
-    return stage_of(reply.progress, task)
-
-
-def stage_of(progress: float, task: TaskSpec) -> int:
-    """Number of the stage that a progress lies in if every stage takes its share."""
-    return int(np.searchsorted(np.cumsum(task.priors)[:-1], progress, side="right"))
+    return int(stage_at(np.array(reply.progress), task.priors))
 
 
 def messages(question: Question, kind: str) -> list[dict[str, Any]]:
@@ -125,7 +120,8 @@ def reply_parts(kind: str, task: TaskSpec, labels: EpisodeLabels, frames: Sequen
         frames: those of the window, the last of which is now.
     """
     now = frames[-1]
-    stage = int(labels.stage[now]) if labels.stage[now] >= 0 else stage_of(float(labels.progress[now]), task)
+    known = labels.stage[now] >= 0
+    stage = int(labels.stage[now] if known else stage_at(labels.progress[now], task.priors))
     done = bool(labels.done[now])
     if kind == "progress":
         left = () if done else task.stages[stage:]

@@ -4,27 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from lerobot.processor import (
-    DeviceProcessorStep,
-    PolicyAction,
-    PolicyProcessorPipeline,
-    policy_action_to_transition,
-    transition_to_policy_action,
-)
-
+from progress_rm.models.processors import Pipelines, pipelines
 from progress_rm.models.sarm2.configuration_sarm2 import Sarm2Config
 
 
 def make_sarm2_pre_post_processors(
     config: Sarm2Config, dataset_stats: Any = None, dataset_meta: Any = None
-) -> tuple[PolicyProcessorPipeline[Any, Any], PolicyProcessorPipeline[PolicyAction, PolicyAction]]:
+) -> Pipelines:
     """Input and output pipelines, as `lerobot.rewards.factory` asks for by name."""
-    return (
-        PolicyProcessorPipeline(steps=[DeviceProcessorStep(device=config.device)], name="sarm2_preprocessor"),
-        PolicyProcessorPipeline(
-            steps=[DeviceProcessorStep(device="cpu")],
-            name="sarm2_postprocessor",
-            to_transition=policy_action_to_transition,
-            to_output=transition_to_policy_action,
-        ),
-    )
+    return pipelines("sarm2", config.device)

@@ -15,7 +15,7 @@ from progress_datasets.errors import UserError
 from progress_rm.data import EpisodeFeatures, TrainingData
 from progress_rm.models.base import ProgressEstimate, ProgressTrack, TaskSpec, find_task
 from progress_rm.models.calibration import fit_logistic
-from progress_rm.models.features import FeatureModel
+from progress_rm.models.counted import CountedModel
 from progress_rm.models.ticks import check_tick, tick_time
 from progress_rm.models.vlm_rm.configuration_vlm_rm import VlmRmConfig
 from progress_rm.models.vlm_rm.similarity import goal_reward, unit
@@ -26,7 +26,7 @@ ALMOST = 1e-3
 """Least difference of similarity between beginnings and ends of demonstrations that a scale is made from."""
 
 
-class VlmRmRewardModel(FeatureModel):
+class VlmRmRewardModel(CountedModel):
     """Similarity to the goal's text, on the scale from where demonstrations begin (0) to where they end (1).
 
     The scale is learned once, from all demonstrations together: never from the episode that is judged, whose best
@@ -54,11 +54,6 @@ class VlmRmRewardModel(FeatureModel):
         self.register_buffer("goals", torch.zeros(count, dim))
         self.register_buffer("baseline", torch.zeros(dim))
         self.register_buffer("scale", torch.tensor([[0.0, 1.0]]).repeat(count, 1))
-
-    @property
-    def is_trainable(self) -> bool:
-        """Nothing is trained."""
-        return False
 
     # --- what the trainer asks for ------------------------------------------------------------------------------
 
@@ -89,10 +84,6 @@ class VlmRmRewardModel(FeatureModel):
 
     def _text(self, texts: Sequence[str]) -> Array:
         return unit(unit(self._encoder.encode_texts(texts)).mean(0))
-
-    def sample(self, data: TrainingData, rng: np.random.Generator, size: int) -> dict[str, Any]:
-        """It trains nothing, so nothing is drawn."""
-        return {}
 
     def calibrate(self, validation: Sequence[EpisodeFeatures]) -> None:
         """Fit the success probability on held-out episodes, where some are complete and some moments are not."""
@@ -144,23 +135,11 @@ class VlmRmRewardModel(FeatureModel):
         """Start a live query for the task with this instruction (the only task, if None and there is one)."""
         return VlmRmStream(self, find_task(self.config.tasks, task))
 
-    def predict(self, batch: dict[str, Any]) -> list[ProgressEstimate]:
-        """Answers for the last frames of a LeRobot batch; see `last_frames`."""
-        from progress_rm.models.perceptual.lerobot_batches import last_frames
-
-        pixels, _, tasks = last_frames(self.config, batch)
-        features = {view: self._encoder.encode(frames) for view, frames in pixels.items()}
-        return [
-            self.answer(
-                {view: rows[row : row + 1] for view, rows in features.items()},
-                find_task(self.config.tasks, name),
-            )[0]
-            for row, name in enumerate(tasks)
-        ]
-
-    def compute_reward(self, batch: dict[str, Any]) -> Tensor:
-        """Progress at t for each row of a batch: float32 [B], in [0, 1]. LeRobot's interface."""
-        return torch.tensor([e.progress for e in self.predict(batch)])
+    def answer_alone(
+        self, features: Mapping[str, NDArray[Any]], state: NDArray[np.float32] | None, task: int
+    ) -> ProgressEstimate:
+        """See `CountedModel.answer_alone`; the state is not looked at."""
+        return self.answer(features, task)[0]
 
     def forward(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
         """There is nothing to train by gradients.
@@ -191,10 +170,7 @@ class VlmRmStream:
         """
         check_tick(frames, None, 0)
         self._last = tick_time(timestamp, self._last, 1 / self._model.config.fps)
-        encoder = self._model.encoder()
-        assert encoder is not None
-        views = self._model.usable_views(frames)
-        features = {view: encoder.encode(frames[view][None]).astype(np.float16) for view in views}
+        features = self._model.see(frames, self._model.usable_views(frames))
         return self._model.answer(features, self._task)[0]
 
 

@@ -1,0 +1,68 @@
+"""What families read of a batch in LeRobot's form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from progress_datasets.errors import UserError
+
+if TYPE_CHECKING:
+    from progress_rm.models.base import ViewModelConfig
+    from progress_rm.models.features import FeatureModelConfig
+
+IMAGES = "observation.images."
+"""How the key of a view begins."""
+
+
+def image_views(batch: Mapping[str, Any]) -> list[str]:
+    """The views that a batch has, in its order."""
+    return [
+        key.removeprefix(IMAGES) for key in batch if key.startswith(IMAGES) and not key.endswith("_is_pad")
+    ]
+
+
+def some_image_views(batch: Mapping[str, Any], config: ViewModelConfig) -> list[str]:
+    """The same.
+
+    Raises:
+        UserError: there is none.
+    """
+    views = image_views(batch)
+    if not views:
+        raise UserError(
+            f"the batch has no {IMAGES}* key; this model was trained on {', '.join(config.views)}"
+        )
+    return views
+
+
+def as_pixels(images: Tensor) -> NDArray[np.uint8]:
+    """float [B, (W,) C, H, W] in [0, 1] → uint8 [B, W, H, W, C]."""
+    windows = images if images.ndim == 5 else images[:, None]
+    scaled = (windows.float() * 255).round().clamp(0, 255).to(torch.uint8)
+    return np.asarray(scaled.permute(0, 1, 3, 4, 2).cpu().numpy())
+
+
+def last_frames(
+    config: FeatureModelConfig, batch: Mapping[str, Any]
+) -> tuple[dict[str, NDArray[np.uint8]], NDArray[np.float32] | None, list[str | None]]:
+    """The last frames by view, uint8 [B, H, W, 3]; the last states [B, S], or None; and B instructions.
+
+    Raises:
+        UserError: the batch has no image.
+    """
+    frames = {}
+    for view in some_image_views(batch, config):
+        images = batch[IMAGES + view]
+        frames[view] = as_pixels(images[:, -1] if images.ndim == 5 else images)[:, 0]
+    count = len(next(iter(frames.values())))
+    state = None
+    if config.state_size and "observation.state" in batch:
+        given = batch["observation.state"].float().cpu().numpy()
+        state = given[:, -1] if given.ndim == 3 else given
+    return frames, state, list(batch.get("task") or [None] * count)
