@@ -29,7 +29,7 @@ def without_folders(argv: Sequence[str]) -> list[str]:
     kept: list[str] = []
     skip = False
     for word in argv:
-        folder = word.split("=")[0] in ("--output_dir", "--results")
+        folder = word.split("=")[0] in ("--output_dir", "--results", "--rows")
         if not folder and not skip:
             kept.append(word)
         skip = folder and "=" not in word

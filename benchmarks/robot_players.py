@@ -13,7 +13,9 @@ from typing import Any
 from progress_envs.arm import HIGH, LOW
 from progress_policies.run.board import Board, Layout
 from progress_policies.run.policy_worker import PolicyOptions
+from progress_policies.run.reward_worker import answer
 from progress_policies.run.workers import Inbox
+from progress_rm.models.base import ProgressEstimate
 from progress_rm.score import ModelOptions
 
 CHUNK = 15
@@ -82,13 +84,5 @@ def climb(inbox: Inbox, memory: Any, layout: Layout, options: ModelOptions, task
             continue
         begun = seen.stamp if begun is None else begun
         progress = min(0.1 * (seen.stamp - begun), 1.0)
-        inbox.send(
-            {
-                "tick": seen.tick,
-                "progress": progress,
-                "stage": "swing" if progress < 0.5 else "rest",
-                "uncertainty": 0.05,
-                "success": progress,
-                "answered": time.monotonic(),
-            }
-        )
+        stage = "swing" if progress < 0.5 else "rest"
+        inbox.send(answer(seen.tick, ProgressEstimate(progress, stage, {}, 0.05, progress)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import termios
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -72,6 +73,9 @@ _HEADROOM = 1.25
 
 _GRIPPER_TORQUE = 50.0
 """Percent; LeRobot keeps grippers below half their torque, so that they do not burn out on what they hold."""
+
+_FADING_STEPS = 5
+"""In how many steps torque fades out."""
 
 
 class Motors:
@@ -185,6 +189,14 @@ class Motors:
             bus.motors[name].model
         ]
         return float(speed / 100 * span)
+
+    def fade(self) -> None:
+        """Let the torque fade out; where motors do not answer, the next step comes all the same."""
+        for step in range(_FADING_STEPS if self._options.relax_s and self.buses else 0):
+            with suppress(*BUS_ERRORS):
+                self.set_ceilings(1 - (step + 1) / _FADING_STEPS)
+            self.alive()
+            time.sleep(self._options.relax_s / _FADING_STEPS)
 
     def health(self, reading: str) -> dict[str, float]:
         """One of `READINGS` of every motor: degrees Celsius, percent of full load, or error bits."""

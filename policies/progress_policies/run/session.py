@@ -23,9 +23,6 @@ from progress_policies.run.motors import BUS_ERRORS
 from progress_policies.run.priority import first_claim
 from progress_policies.run.robot import Arm, Trouble
 
-_STEPS = 5
-"""In how many steps torque fades out."""
-
 
 class Session:
     """One robot, one crew, any number of attempts.
@@ -169,11 +166,7 @@ class Session:
             time.sleep(0.01)
         if not options.relax:
             return
-        for step in range(_STEPS if options.relax_s and motors else 0):
-            with suppress(*BUS_ERRORS):
-                motors.set_ceilings(1 - (step + 1) / _STEPS)
-            self._alive(loop.crew)
-            time.sleep(options.relax_s / _STEPS)
+        motors.fade()
         until = time.monotonic() + options.release_s
         lost = loop.arm.relax()
         while lost and time.monotonic() < until:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from contextlib import suppress
 from typing import Any
 
 import draccus
@@ -65,21 +64,13 @@ def stop(motors: Motors, options: SafetyOptions) -> None:
     if not options.relax:
         return
     time.sleep(options.hold_s)
-    fade(motors, options)
+    motors.fade()
     until = time.monotonic() + _TRY_FOR_S
     lost = motors.relax()
     while lost and time.monotonic() < until:
         time.sleep(_EVERY_S)
         lost = motors.relax(lost)
     motors.close()
-
-
-def fade(motors: Motors, options: SafetyOptions, steps: int = 5) -> None:
-    """Let the torque fade out; where motors do not answer, the next step comes all the same."""
-    for step in range(steps if options.relax_s else 0):
-        with suppress(*BUS_ERRORS):
-            motors.set_ceilings(1 - (step + 1) / steps)
-        time.sleep(options.relax_s / steps)
 
 
 def without_cameras(config: RobotConfig) -> RobotConfig:
