@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,7 +131,7 @@ def extend(
     """A model with room for the new tasks, and what to train it on: the demonstrations, copies and old episodes."""
     from progress_rm.data import FeatureCache, load_episodes
     from progress_rm.frames import FrameCache
-    from progress_rm.keyframes import with_proposals
+    from progress_rm.proposals import with_steps
     from progress_rm.trainer import with_copies
 
     options = old.config
@@ -144,8 +144,7 @@ def extend(
                 f"{dataset.root} has {dataset.fps} frames a second but the model was trained on {options.fps}"
             )
         if config.propose or not dataset.has_segments():
-            seen = cache.read(dataset, range(dataset.num_episodes), options.views)
-            dataset = cast("EpisodeDataset", with_proposals(dataset, list(seen)))
+            [dataset] = with_steps([dataset], cache, views=options.views, use_state=options.use_state)
         sources.append(dataset)
     tasks = options.learn_tasks(sources)
     for task in tasks:

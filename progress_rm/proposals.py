@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from progress_datasets.errors import UserError
 from progress_datasets.segments import Outcome, StageSegment
-from progress_rm.keyframes import ProposedStages
 from progress_rm.steps import discover_steps
 
 if TYPE_CHECKING:
@@ -18,6 +17,29 @@ if TYPE_CHECKING:
 
 Source = tuple[int, int]
 """Number of the dataset, number of the episode."""
+
+
+class ProposedStages:
+    """A dataset whose episodes have proposed stages; in everything else it is the dataset itself."""
+
+    def __init__(self, dataset: EpisodeDataset, segments: Mapping[int, list[StageSegment]]) -> None:
+        self._dataset, self._segments = dataset, dict(segments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._dataset, name)
+
+    def segments(self, episode: int) -> list[StageSegment]:
+        """The proposed stages of an episode."""
+        return self._segments[episode]
+
+    def has_segments(self) -> bool:
+        """Whether there are stages: the proposed ones."""
+        return True
+
+    def stage_order(self, instruction: str) -> tuple[str, ...]:
+        """Names of the proposed stages of that task, as in the episodes that go through all of them."""
+        theirs = [names for e, names in self._segments.items() if self._dataset.task(e) == instruction]
+        return tuple(s.name for s in max(theirs, key=len))
 
 
 def propose_steps(
