@@ -104,7 +104,6 @@ def score_dataset(
         UserError: `output` exists, or an instruction of the dataset is none of the model's.
     """
     from progress_rm.data import FeatureCache, load_episodes
-    from progress_rm.models.base import find_task
     from progress_rm.scores import ScoredTask, write_scores
 
     features = FeatureCache(cache or cache_folder(), model.encoder())
@@ -119,7 +118,7 @@ def score_dataset(
         range(dataset.num_episodes), desc="score backwards" if backwards else "score", unit="episode"
     ):
         instruction = dataset.task(episode)
-        spec = specs[find_task(specs, instruction)]
+        spec = specs[model.config.find_task(instruction)]
         tasks[instruction] = ScoredTask(tuple(spec.stages), tuple(spec.priors), spec.length_s or None)
         shard = shards / f"{episode:06d}.npz"
         if not shard.exists():

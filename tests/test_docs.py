@@ -44,6 +44,7 @@ CHAIN = [
     "evaluate",
     "report",
     "sarm2",
+    "text-encoders",
     "procvlm",
     "questions",
     "models",

@@ -21,7 +21,6 @@ from progress_rm.models.base import (
     ProgressTrack,
     ViewModelConfig,
     any_task,
-    find_task,
     words_for,
 )
 from progress_rm.models.calibration import fit_logistic, logit
@@ -62,17 +61,19 @@ class AskingConfig(ViewModelConfig):
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: pictures of the first moment and of recent ones, the last of which is now.
+    """What is asked: pictures of the first moment and of later ones, the last of which is now.
 
     Attributes:
         instruction: the task in words.
         task: its number among the model's tasks.
         window: oldest first.
+        order: in which the moments after the first are shown, by their places in `window`; empty if as they came.
     """
 
     instruction: str
     task: int
     window: Sequence[Glimpse]
+    order: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,10 @@ class AskingModel(ProgressRewardModel, ABC):
         """Which of `count` glimpses so far to look at: by default the first and the last `config.window` of them."""
         return recent(count, self.config.window)
 
+    def question(self, words: str, task: int, window: Sequence[Glimpse], count: int) -> Question:
+        """What to ask when `window` is looked at, `count` glimpses into an episode."""
+        return Question(words, task, window)
+
     @property
     def looks_back(self) -> int | None:
         """How many recent glimpses a stream must keep, beside the first; None for all."""
@@ -140,7 +145,7 @@ class AskingModel(ProgressRewardModel, ABC):
 
     def track(self, episode: EpisodeFeatures) -> ProgressTrack:
         """The causal answer for every frame of an episode: that of the last question."""
-        task = find_task(self.config.tasks, episode.task)
+        task = self.config.find_task(episode.task)
         return self.report(task, self._rows(episode, task))
 
     def _rows(self, episode: EpisodeFeatures, task: int) -> list[tuple[Answer, bool]]:
@@ -166,7 +171,9 @@ class AskingModel(ProgressRewardModel, ABC):
         asked = asked_frames(episode.timestamps, config.query_s)
         seen = look(episode, views, asked, config.image_size)
         words = self.words(task, episode.task)
-        questions = [Question(words, task, [seen[i] for i in self.window(n + 1)]) for n in range(len(seen))]
+        questions = [
+            self.question(words, task, [seen[i] for i in self.window(n)], n) for n in range(1, len(seen) + 1)
+        ]
         answers: list[Answer | None] = []
         for start in range(0, len(questions), config.ask_batch):
             answers += self.counted(questions[start : start + config.ask_batch])
@@ -177,7 +184,7 @@ class AskingModel(ProgressRewardModel, ABC):
         from progress_rm.models.asking_stream import AskingStream
 
         self.eval()
-        return AskingStream(self, find_task(self.config.tasks, task), task)
+        return AskingStream(self, self.config.find_task(task), task)
 
     def calibrate(self, validation: Sequence[EpisodeFeatures]) -> None:
         """Fit the success probability and the stated deviations."""
@@ -186,7 +193,7 @@ class AskingModel(ProgressRewardModel, ABC):
         for episode in validation:
             labels = episode.labels
             assert labels is not None
-            rows = self._rows(episode, find_task(config.tasks, episode.task))
+            rows = self._rows(episode, config.find_task(episode.task))
             for (answer, own), progress, complete in zip(rows, labels.progress, labels.done, strict=True):
                 if own:
                     said.append(answer.progress)
@@ -223,8 +230,8 @@ class AskingModel(ProgressRewardModel, ABC):
                 )
                 for t in range(width)
             ]
-            task = find_task(self.config.tasks, instructions[row])
-            questions.append(Question(self.words(task, instructions[row]), task, window))
+            task = self.config.find_task(instructions[row])
+            questions.append(self.question(self.words(task, instructions[row]), task, window, width))
         answers = self.counted(questions)
         if any(answer is None for answer in answers):
             raise UserError(f"a reply of this '{self.name}' cannot be read, so there is no reward")

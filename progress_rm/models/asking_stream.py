@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from progress_datasets.errors import UserError
-from progress_rm.models.asking import Answer, AskingModel, Question
+from progress_rm.models.asking import Answer, AskingModel
 from progress_rm.models.base import ProgressEstimate
 from progress_rm.models.glimpses import Glimpse, Pace, shrink
 from progress_rm.models.ticks import check_tick, tick_time
@@ -60,7 +60,7 @@ class AskingStream:
         self._seen[self._count] = now
         self._count += 1
         window = [self._seen[i] for i in model.window(self._count)]
-        [answer] = model.counted([Question(self._words, self._task, window)])
+        [answer] = model.counted([model.question(self._words, self._task, window, self._count)])
         before = [] if self._last is None else [self._last]
         *_, (self._last, self._own) = model.held([*before, answer])
         if keep is not None and self._count > keep:

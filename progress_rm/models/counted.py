@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from progress_rm.data import TrainingData
-from progress_rm.models.base import ProgressEstimate, find_task
+from progress_rm.models.base import ProgressEstimate
 from progress_rm.models.features import FeatureModel
 from progress_rm.models.lerobot_batch import last_frames
 
@@ -47,7 +47,7 @@ class CountedModel(FeatureModel, ABC):
             self.answer_alone(
                 {view: rows[row : row + 1] for view, rows in features.items()},
                 None if state is None else state[row : row + 1],
-                find_task(self.config.tasks, instruction),
+                self.config.find_task(instruction),
             )
             for row, instruction in enumerate(instructions)
         ]

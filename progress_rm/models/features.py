@@ -12,11 +12,11 @@ import torch
 from lerobot.optim.optimizers import AdamWConfig, OptimizerConfig
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from progress_datasets.errors import UserError
 from progress_rm.encoders import make_encoder
 from progress_rm.encoders.base import Encoder
-from progress_rm.encoders.text import embed_instruction
 from progress_rm.models.base import ProgressRewardModel, ViewModelConfig
 
 if TYPE_CHECKING:
@@ -45,6 +45,11 @@ class FeatureModelConfig(ViewModelConfig):
     """Length of the state; filled by training, 0 where there is none."""
     feature_noise: float = 0.1
     """Standard deviation of the noise added to standardised features in training."""
+    text_noise: float = 0.5
+    """In training, instructions that a sentence encoder read are scattered by up to so many times their length, so that
+    the network takes other wordings for the same."""
+    text_key: str = ""
+    """Which text encoder, with which weights, the network learned to read; filled by training."""
     success_scale: float = 1.0
     """Slope of the calibrated success probability; fitted on the validation episodes."""
     success_offset: float = 0.0
@@ -86,6 +91,12 @@ class FeatureModel(ProgressRewardModel, ABC):
         self._encoder: Any = make_encoder(
             config.encoder, image_size=config.image_size, dim=config.encoder_dim
         )
+        if config.text_key not in ("", config.texts.key):
+            raise UserError(
+                f"text_encoder={config.text_encoder} is not the one that this {self.name} learned to read; give that "
+                "one's place with --model.options=[text_encoder=sentences:PLACE]"
+            )
+        config.text_key = config.texts.key
         views, dim, state = len(config.views) + 1, int(self._encoder.dim), config.state_size
         self.feature_mean: Tensor
         self.feature_scale: Tensor
@@ -98,7 +109,7 @@ class FeatureModel(ProgressRewardModel, ABC):
         self.register_buffer("state_scale", torch.ones(state))
         self.register_buffer(
             "instructions",
-            torch.from_numpy(np.stack([embed_instruction(t.instruction) for t in config.tasks])),
+            torch.from_numpy(np.stack([config.texts.embed(t.instruction) for t in config.tasks])),
         )
 
     def encoder(self) -> Encoder | None:
@@ -147,6 +158,19 @@ class FeatureModel(ProgressRewardModel, ABC):
     ) -> dict[str, NDArray[np.float16]]:
         """Features of one moment, as a feature store keeps them: float16 [1, D] by view, of `views` alone."""
         return {view: self._encoder.encode(frames[view][None]).astype(np.float16) for view in views}
+
+    def words(self, task: int, instruction: str | None) -> Tensor:
+        """The vector to ask for a task with, float [E]; see `ProgressModelConfig.embed`."""
+        return torch.from_numpy(self.config.embed(task, instruction)).to(self.instructions)
+
+    def instructed(self, tasks: Tensor) -> Tensor:
+        """The tasks' instructions [B, E]; while training those of a sentence encoder vary as wordings do."""
+        words: Tensor = self.instructions[tasks]
+        if not (self.training and self.config.text_noise and self.config.texts.is_semantic):
+            return words
+        length = self.config.text_noise * torch.rand(len(words), 1, device=words.device)
+        scattered = words + length * normalize(torch.randn_like(words), dim=-1)
+        return normalize(scattered, dim=-1)
 
     def _view_id(self, view: str) -> int:
         return self.config.views.index(view) if view in self.config.views else len(self.config.views)

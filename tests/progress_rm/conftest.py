@@ -31,7 +31,7 @@ def toy_episode(
     if failing:
         x, y, outcomes = x[: first + 3], y[: first + 3], [Outcome.SUCCESS, Outcome.PARTIAL]
     length = len(x)
-    colour = 0 if task == "slide and lift" else 2
+    colour = 0 if task == "slide and lift" or " red " in task else 2
     frames = {view: np.full((length, 32, 32, 3), 40, np.uint8) for view in ("left", "right")}
     for t in range(length):
         left, top = int(x[t] * 24), int((1 - y[t]) * 24)

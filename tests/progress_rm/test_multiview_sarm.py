@@ -14,7 +14,6 @@ import progress_rm
 from progress_datasets.episodes import EpisodeDataset
 from progress_datasets.errors import UserError
 from progress_rm.data import EpisodeFeatures, FeatureCache, load_episodes
-from progress_rm.models.base import find_task
 from progress_rm.models.multiview_sarm.losses import losses, soft_bins
 from progress_rm.models.multiview_sarm.modeling_multiview_sarm import MultiviewSarmRewardModel
 
@@ -113,14 +112,15 @@ def test_stream_refuses_what_it_cannot_use(model: MultiviewSarmRewardModel) -> N
 
 
 def test_instructions_choose_the_task(model: MultiviewSarmRewardModel) -> None:
-    tasks = model.config.tasks
-    assert [find_task(tasks, task.instruction) for task in tasks] == [0, 1]
-    assert find_task(tasks, "please push the blue one") == 1
+    config = model.config
+    assert [config.find_task(task.instruction) for task in config.tasks] == [0, 1]
+    assert config.find_task("please push the blue one") == 1
     with pytest.raises(UserError, match="several tasks"):
-        find_task(tasks, None)
-    with pytest.raises(UserError, match="resembles none"):
-        find_task(tasks, "zzz qqq")
-    assert find_task(tasks[:1], None) == 0
+        config.find_task(None)
+    with pytest.raises(UserError, match=r"resembles none .* nearest is '(slide|push)"):
+        config.find_task("zzz qqq")
+    alone = replace(config, tasks=config.tasks[:1])
+    assert alone.find_task(None) == alone.find_task("zzz qqq") == 0
 
 
 def test_windows_of_lerobot_are_answered(model: MultiviewSarmRewardModel, episode: EpisodeFeatures) -> None:

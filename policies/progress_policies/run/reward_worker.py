@@ -10,7 +10,7 @@ import torch
 
 from progress_policies.run.board import Board, Layout
 from progress_policies.run.workers import Inbox
-from progress_rm.models.base import ProgressEstimate, find_task
+from progress_rm.models.base import ProgressEstimate
 from progress_rm.models.registry import load_model
 from progress_rm.score import ModelOptions
 
@@ -28,7 +28,7 @@ def follow(inbox: Inbox, memory: Any, layout: Layout, options: ModelOptions, tas
             {"error": f"--reward.path={options.path}: cannot be loaded ({str(error).splitlines()[0]})"}
         )
         return
-    spec = model.config.tasks[find_task(model.config.tasks, task)]
+    spec = model.config.tasks[model.config.find_task(task)]
     views = [view for view in getattr(model.config, "views", layout.images) if view in layout.images]
     if not views:
         shown = ", ".join(layout.images) or "no view"

@@ -13,7 +13,7 @@ from torch import Tensor
 from progress_datasets.errors import UserError
 from progress_rm.data import EpisodeFeatures, TrainingData
 from progress_rm.labels import stage_at
-from progress_rm.models.base import ProgressEstimate, ProgressRewardModel, ProgressTrack, TaskSpec, find_task
+from progress_rm.models.base import ProgressEstimate, ProgressRewardModel, ProgressTrack, TaskSpec
 from progress_rm.models.clock.configuration_clock import ClockConfig
 
 
@@ -55,7 +55,7 @@ class ClockRewardModel(ProgressRewardModel):
 
     def track(self, episode: EpisodeFeatures) -> ProgressTrack:
         """Time over length at every frame."""
-        task = find_task(self.config.tasks, episode.task)
+        task = self.config.find_task(episode.task)
         spec: TaskSpec = self.config.tasks[task]
         length = max(float(episode.timestamps[-1]), 1e-9) if self.config.hindsight else spec.length_s
         return clock_track(spec, episode.timestamps / length)
@@ -64,13 +64,11 @@ class ClockRewardModel(ProgressRewardModel):
         """Start a live query; refused to a clock with hindsight."""
         if self.config.hindsight:
             raise UserError("a clock with hindsight cannot run live; set --model.hindsight=false")
-        return ClockStream(self.config.tasks[find_task(self.config.tasks, task)], 1 / self.config.fps)
+        return ClockStream(self.config.tasks[self.config.find_task(task)], 1 / self.config.fps)
 
     def compute_reward(self, batch: dict[str, Tensor]) -> Tensor:
         """Progress [B] from `timestamp` [B] in seconds and `task`, a list of B instructions."""
-        lengths = torch.tensor(
-            [self.config.tasks[find_task(self.config.tasks, t)].length_s for t in batch["task"]]
-        )
+        lengths = torch.tensor([self.config.tasks[self.config.find_task(t)].length_s for t in batch["task"]])
         return (batch["timestamp"].float().cpu() / lengths).clamp(0, 1)
 
 

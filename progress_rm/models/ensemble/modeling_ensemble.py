@@ -52,7 +52,8 @@ class EnsembleRewardModel(ProgressRewardModel):
 
         members = []
         for encoded in config.members:
-            options = draccus.decode(RewardModelConfig, {**encoded, "device": config.device})
+            shared = {name: getattr(config, name) for name in ("device", "text_encoder", "text_near")}
+            options = draccus.decode(RewardModelConfig, {**encoded, **shared})
             members.append(make_model(options))
         self.members = nn.ModuleList(members)
 
@@ -65,6 +66,8 @@ class EnsembleRewardModel(ProgressRewardModel):
             tasks=copy.deepcopy(first.tasks),
             label_scheme=first.label_scheme,
             fps=first.fps,
+            text_encoder=first.text_encoder,
+            text_near=first.text_near,
             members=[draccus.encode(member.config, RewardModelConfig) for member in members],
             **{
                 name: getattr(first, name)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from progress_datasets.errors import UserError
-from progress_rm.encoders.text import DIM as INSTRUCTION_DIM
 from progress_rm.models.features import FeatureModel
 from progress_rm.models.grm.anchors import Goals, Memory, goal_from_files
 from progress_rm.models.grm.answers import HopEvidence
@@ -41,7 +40,7 @@ class HopComparer(FeatureModel, ABC):
             feature_dim=dim,
             num_views=views,
             state_dim=state,
-            instruction_dim=INSTRUCTION_DIM,
+            instruction_dim=int(self.instructions.shape[1]),
             hidden=config.hidden,
             layers=config.layers,
             heads=config.heads,
@@ -113,7 +112,7 @@ class HopComparer(FeatureModel, ABC):
         return self.moments(shown, views, None)
 
     def ask(
-        self, moments: Moments, triples: Sequence[tuple[int, int, int]], views: Sequence[str], task: int
+        self, moments: Moments, triples: Sequence[tuple[int, int, int]], views: Sequence[str], words: Tensor
     ) -> HopEvidence:
         """The three hops to each moment.
 
@@ -121,25 +120,28 @@ class HopComparer(FeatureModel, ABC):
             moments: the last of them is the goal.
             triples: rows of the first frame, of the moment a hop before, and of the moment itself.
             views: names of the moments' views.
-            task: index of the task.
+            words: the instruction, from `words`.
         """
         goal = len(moments.tokens) - 1
         index = [(first, goal, before, now) for first, b, now in triples for before in (b, first, goal)]
         tokens, present = moments.pick(torch.tensor(index, device=moments.tokens.device))
-        logits, done = self._compare(tokens, present, views, task)
+        logits, done = self._compare(tokens, present, views, words)
         return HopEvidence.read(logits, done, self.network.hop_values)
 
     def _compare(
-        self, tokens: Tensor, present: Tensor, views: Sequence[str], task: int
+        self, tokens: Tensor, present: Tensor, views: Sequence[str], words: Tensor
     ) -> tuple[Tensor, Tensor]:
         count, device = len(tokens), tokens.device
         ids = torch.tensor([self._view_id(v) for v in views], device=device)
         instructed = torch.full((count,), bool(self.config.use_instruction), device=device)
-        words = self.instructions[task].expand(count, -1)
-        logits, done = self.network.compare(tokens, present, ids.expand(count, -1), words, instructed)
+        logits, done = self.network.compare(
+            tokens, present, ids.expand(count, -1), words.expand(count, -1), instructed
+        )
         return logits, done
 
-    def anchored(self, moments: Moments, views: Sequence[str], task: int, has_first: bool) -> float:
+    def anchored(
+        self, moments: Moments, views: Sequence[str], task: int, words: Tensor, has_first: bool
+    ) -> float:
         """Progress at the second of two moments, of which the first is the episode's first frame, if there is one."""
         goal = self.goal_moment(task, views)
         joined = Moments(torch.cat([moments.tokens, goal.tokens]), torch.cat([moments.present, goal.present]))
@@ -147,7 +149,7 @@ class HopComparer(FeatureModel, ABC):
             torch.tensor([[0, 2, 0, 1], [0, 2, 2, 1]], device=moments.tokens.device)
         )
         present[:, :, 0] &= has_first
-        logits, _ = self._compare(tokens, present, views, task)
+        logits, _ = self._compare(tokens, present, views, words)
         forward, backward = (logits.softmax(-1) @ self.network.hop_values).tolist()
         found = (forward + 1 + backward) / 2 if has_first else 1 + backward
         return float(min(max(found, 0.0), 1.0))

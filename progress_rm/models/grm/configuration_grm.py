@@ -46,6 +46,9 @@ class GrmConfig(FeatureModelConfig):
     """Probability that training hides the state of a query."""
     context_dropout: float = 0.15
     """Probability that training hides the first frame, the goal or the instruction of a query, each by itself."""
+    wrong_instruction: float = -1.0
+    """Probability that training asks about an episode with another task's instruction and goal, towards which nothing
+    is done; -1: a tenth where a sentence encoder reads the instruction, else 0."""
     replay: int = 240
     """Frames remembered for each task, so that adapting to another one does not make the model forget it."""
     replay_rows: int = 0
@@ -65,6 +68,13 @@ class GrmConfig(FeatureModelConfig):
             )
         if self.hop_s <= 0:
             raise UserError(f"hop_s must be positive, not {self.hop_s}")
+
+    @property
+    def wrong_share(self) -> float:
+        """What `wrong_instruction` means."""
+        if self.wrong_instruction >= 0:
+            return self.wrong_instruction
+        return 0.1 if self.use_instruction and self.texts.is_semantic else 0.0
 
     @property
     def window(self) -> int:

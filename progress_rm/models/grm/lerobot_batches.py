@@ -31,6 +31,7 @@ def anchored_progress(model: GrmRewardModel, batch: dict[str, Any]) -> Tensor:
         shown = {view: encoder.encode(pixels[row, slots, v]) for v, view in enumerate(names)}
         state = seen["state"][row, slots].numpy() if bool(seen["state_mask"][row]) else None
         views = model.usable_views(shown)
+        words = seen["words"][row].to(model.instructions)
         moments = model.moments({view: shown[view] for view in views}, views, state)
-        answers.append(model.anchored(moments, views, task, has_first=width > 1))
+        answers.append(model.anchored(moments, views, task, words, has_first=width > 1))
     return torch.tensor(answers, dtype=torch.float32)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from progress_datasets.errors import UserError
 from progress_rm.data import EpisodeFeatures, TrainingData
-from progress_rm.models.base import ProgressTrack, TaskSpec, find_task
+from progress_rm.models.base import ProgressTrack, TaskSpec
 from progress_rm.models.calibration import fit_logistic
 from progress_rm.models.grm.anchors import Memory
 from progress_rm.models.grm.answers import HopEvidence, answer, belief, mean_square, reconstruct_all
@@ -108,7 +108,7 @@ class GrmRewardModel(HopComparer):
         if self.training:
             present, names, instructed = self._hidden(present, names, instructed, batch["index"])
         logits, done = self.network.compare(
-            tokens, present, names, self.instructions[batch["instruction"]], instructed
+            tokens, present, names, self.instructed(batch["instruction"]), instructed
         )
         return losses(logits, done, batch, self.network.hop_values)
 
@@ -140,7 +140,7 @@ class GrmRewardModel(HopComparer):
     @torch.no_grad()
     def perspectives(self, episode: EpisodeFeatures) -> dict[str, ProgressTrack]:
         """The answer of every perspective and fusion, by name (`ESTIMATES`)."""
-        task = find_task(self.config.tasks, episode.task)
+        task = self.config.find_task(episode.task)
         evidence = self.evidence(episode, task)
         rows = reconstruct_all(evidence, episode.timestamps, self.config.hop_s)
         return {
@@ -159,6 +159,7 @@ class GrmRewardModel(HopComparer):
         else:
             goal = self.goal_moment(task, views)
         earlier = earlier_moments(episode.timestamps, self.config.hop_s)
+        words = self.words(task, episode.task)
         parts = []
         for chunk in np.split(np.arange(len(episode)), range(_CHUNK, len(episode), _CHUNK)):
             rows = np.unique(np.concatenate([[0], earlier[chunk], chunk]))
@@ -168,14 +169,14 @@ class GrmRewardModel(HopComparer):
                 torch.cat([moments.present[rows], goal.present]),
             )
             triples = [(0, place[int(b)], place[int(t)]) for t, b in zip(chunk, earlier[chunk], strict=True)]
-            parts.append(self.ask(some, triples, views, task))
+            parts.append(self.ask(some, triples, views, words))
         return HopEvidence.concatenate(parts)
 
     def calibrate(self, validation: Sequence[EpisodeFeatures]) -> None:
         """Fit stated deviations and the success probability, and note the error of every perspective and fusion."""
         config = self.config
         config.uncertainty_scale, config.success_scale, config.success_offset = 1.0, 1.0, 0.0
-        tasks = [find_task(config.tasks, e.task) for e in validation]
+        tasks = [config.find_task(e.task) for e in validation]
         seen = [self.evidence(e, task) for e, task in zip(validation, tasks, strict=True)]
         rows = [reconstruct_all(s, e.timestamps, config.hop_s) for s, e in zip(seen, validation, strict=True)]
         labels = [e.labels for e in validation if e.labels is not None]
@@ -199,7 +200,8 @@ class GrmRewardModel(HopComparer):
         """
         from progress_rm.models.grm.stream import GrmStream
 
-        return GrmStream(self, find_task(self.config.tasks, task), goal)
+        index = self.config.find_task(task)
+        return GrmStream(self, index, self.words(index, task), goal)
 
     @torch.no_grad()
     def compute_reward(self, batch: dict[str, Any]) -> Tensor:

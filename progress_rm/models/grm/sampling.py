@@ -30,10 +30,11 @@ Fill = Callable[["EpisodeFeatures", Ints, Ints], None]
 
 @dataclass(frozen=True)
 class _Group:
-    """Rows of a batch that belong together: frames of one episode, and ends of demonstrations of its task."""
+    """Rows of a batch that belong together: frames of one episode, and ends of demonstrations of the task asked for."""
 
     episode: EpisodeFeatures
     task: int
+    asked: int
     frames: Ints
     ends: list[tuple[EpisodeFeatures, int]]
 
@@ -121,14 +122,17 @@ def ends_of(data: TrainingData, task: int) -> list[tuple[EpisodeFeatures, int]]:
 def _groups(config: GrmConfig, data: TrainingData, rng: np.random.Generator, count: int) -> list[_Group]:
     groups = []
     for task in rng.choice(len(data.tasks), count, p=data.task_shares):
-        members, ends = data.of_task(int(task)), ends_of(data, int(task))
+        asked = int(task)
+        if len(data.tasks) > 1 and config.wrong_share and rng.random() < config.wrong_share:
+            asked = (asked + int(rng.integers(1, len(data.tasks)))) % len(data.tasks)
+        members, ends = data.of_task(int(task)), ends_of(data, asked)
         lengths = np.array([len(e) for e in members], np.float64)
         episode = members[int(rng.choice(len(members), p=lengths / lengths.sum()))]
         later = rng.integers(len(episode), size=PICKED // 2)
         sooner = earlier_moments(episode.timestamps, config.hop_s)[later]
         chosen = rng.integers(len(ends), size=int(rng.integers(1, GOALS + 1))) if ends else ()
         frames = np.concatenate([[0], later, sooner]).astype(np.int64)
-        groups.append(_Group(episode, int(task), frames, [ends[i] for i in chosen]))
+        groups.append(_Group(episode, int(task), asked, frames, [ends[i] for i in chosen]))
     return groups
 
 
@@ -192,9 +196,11 @@ class _Pairs:
 
         A row: index of first, goal, before and after; task; hop at least and at most; done after; gap; size of the hop.
         """
-        bounds = progress_bounds(config, data, group.task, group.episode)[group.frames]
+        right = group.asked == group.task
+        # Towards another task nothing is done.
+        bounds = right * progress_bounds(config, data, group.task, group.episode)[group.frames]
         assert group.episode.labels is not None
-        done = group.episode.labels.done[group.frames].astype(np.float64)
+        done = right * group.episode.labels.done[group.frames].astype(np.float64)
         share = group.frames / max(len(group.episode) - 1, 1)
         size = len(rows)
 
@@ -210,7 +216,7 @@ class _Pairs:
                 np.full(len(after), goal),
                 np.full(len(after), goal) if from_goal else rows[before],
                 rows[after],
-                np.full(len(after), group.task),
+                np.full(len(after), group.asked),
                 low,
                 high,
                 done[after],

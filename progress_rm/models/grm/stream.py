@@ -24,12 +24,16 @@ class GrmStream:
     """Keeps the first moment, the goal, and the moments of the last hop with their progress: O(1) work a tick."""
 
     def __init__(
-        self, model: GrmRewardModel, task: int, goal: Mapping[str, NDArray[np.uint8]] | None
+        self,
+        model: GrmRewardModel,
+        task: int,
+        words: torch.Tensor,
+        goal: Mapping[str, NDArray[np.uint8]] | None,
     ) -> None:
         model.eval()
         if goal is None:
             model.refuse_hindsight()
-        self._model, self._task, self._goal = model, task, goal
+        self._model, self._task, self._words, self._goal = model, task, words, goal
         self._period = 1 / model.config.fps
         self._views: list[str] = []
         self._first: Moments | None = None
@@ -65,7 +69,7 @@ class GrmStream:
         earlier = self._recent[before][1:] if before < len(self._recent) else (moment, START)
         some = [self._first, earlier[0], moment, self._end]
         joined = Moments(torch.cat([m.tokens for m in some]), torch.cat([m.present for m in some]))
-        evidence = self._model.ask(joined, [(0, 1, 2)], self._views, self._task)
+        evidence = self._model.ask(joined, [(0, 1, 2)], self._views, self._words)
         row = evidence.step(0, earlier[1])
         self._recent.append((now, moment, row))
         horizon = now - self._model.config.hop_s - 1.0

@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from progress_datasets.errors import UserError
-from progress_rm.encoders.text import embed_instruction
-from progress_rm.models.base import find_task, stage_offsets, words_for
+from progress_rm.models.base import stage_offsets
 from progress_rm.models.lerobot_batch import IMAGES, some_image_views
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ class LeRobotBatches:
         for e, episode in enumerate(episodes):
             assert episode.labels is not None
             rows, labels = dataset.index(e), episode.labels
-            offset = offsets[find_task(config.tasks, episode.task)]
+            offset = offsets[config.find_task(episode.task)]
             self._stage[rows] = np.where(labels.stage >= 0, labels.stage + offset, -1)
             self._within[rows], self._done[rows] = self._positions(labels), labels.done
 
@@ -114,8 +113,8 @@ def convert_observations(config: MultiviewSarmConfig, batch: dict[str, Any]) -> 
         given = batch["observation.state"].cpu().float()
         state = given if given.ndim == 3 else given[:, None]
     tasks = batch.get("task") or [None] * count
-    indices = [find_task(config.tasks, task) for task in tasks]
-    texts = [words_for(config.tasks, index, task) for index, task in zip(indices, tasks, strict=True)]
+    indices = [config.find_task(task) for task in tasks]
+    words = [config.embed(index, task) for index, task in zip(indices, tasks, strict=True)]
     known = {view: i for i, view in enumerate(config.views)}
     return {
         "frames": frames,
@@ -126,7 +125,7 @@ def convert_observations(config: MultiviewSarmConfig, batch: dict[str, Any]) -> 
         "state": state,
         "state_mask": torch.full((count,), has_state),
         "instruction": torch.tensor(indices),
-        "words": torch.from_numpy(np.stack([embed_instruction(text) for text in texts])),
+        "words": torch.from_numpy(np.stack(words)),
     }
 
 

@@ -12,15 +12,8 @@ from torch import Tensor, nn
 
 from progress_datasets.errors import UserError
 from progress_rm.data import EpisodeFeatures, TrainingData
-from progress_rm.encoders.text import DIM as INSTRUCTION_DIM
-from progress_rm.encoders.text import embed_instruction
 from progress_rm.exemplars import ExemplarHead
-from progress_rm.models.base import (
-    ProgressEstimate,
-    ProgressTrack,
-    find_task,
-    words_for,
-)
+from progress_rm.models.base import ProgressEstimate, ProgressTrack
 from progress_rm.models.features import FeatureModel
 from progress_rm.models.multiview_sarm.answers import Answers, StageEvidence
 from progress_rm.models.multiview_sarm.configuration_multiview_sarm import MultiviewSarmConfig
@@ -86,7 +79,7 @@ class MultiviewSarmRewardModel(FeatureModel):
             "feature_dim": int(self._encoder.dim),
             "num_views": len(config.views),
             "state_dim": config.state_size,
-            "instruction_dim": INSTRUCTION_DIM,
+            "instruction_dim": int(self.instructions.shape[1]),
             "slots": config.window + 1,
             **{name: getattr(config, name) for name in ("hidden", "layers", "heads", "bins", "dropout")},
         }
@@ -154,7 +147,7 @@ class MultiviewSarmRewardModel(FeatureModel):
         )
         instruction = batch.get("words")
         if instruction is None:
-            instruction = self.instructions[batch["instruction"]]
+            instruction = self.instructed(batch["instruction"])
         if not self.config.use_instruction:
             instruction = torch.zeros_like(instruction)
         return self.network.read(
@@ -166,7 +159,7 @@ class MultiviewSarmRewardModel(FeatureModel):
     @torch.no_grad()
     def track(self, episode: EpisodeFeatures) -> ProgressTrack:
         """The causal answer for every frame of an episode."""
-        task = find_task(self.config.tasks, episode.task)
+        task = self.config.find_task(episode.task)
         evidence = self.evidence(episode, task)
         return self.answers.track(task, evidence, episode.timestamps)
 
@@ -209,11 +202,6 @@ class MultiviewSarmRewardModel(FeatureModel):
             x, ids, present, self._standardise_state(s.to(device)), torch.full((len(x),), seen, device=device)
         )
 
-    def words(self, task: int, instruction: str | None) -> Tensor:
-        """The embedding to ask for a task with, float [E]; see `words_for`."""
-        text = words_for(self.config.tasks, task, instruction)
-        return torch.from_numpy(embed_instruction(text)).to(self.instructions)
-
     def read_windows(
         self, tokens: Tensor, mask: Tensor, task: int, words: Tensor, now: Mapping[str, NDArray[np.float16]]
     ) -> StageEvidence:
@@ -241,7 +229,7 @@ class MultiviewSarmRewardModel(FeatureModel):
 
     def calibrate(self, validation: Sequence[EpisodeFeatures]) -> None:
         """Choose the filter's trust in the evidence and fit the success probability on held-out episodes."""
-        tasks = [find_task(self.config.tasks, e.task) for e in validation]
+        tasks = [self.config.find_task(e.task) for e in validation]
         evidence = [self.evidence(e, task) for e, task in zip(validation, tasks, strict=True)]
         self.answers.calibrate(validation, tasks, evidence)
 
@@ -249,7 +237,7 @@ class MultiviewSarmRewardModel(FeatureModel):
         """Start a live query for the task with this instruction (the only task, if None and there is one)."""
         from progress_rm.models.multiview_sarm.stream import MultiviewSarmStream
 
-        index = find_task(self.config.tasks, task)
+        index = self.config.find_task(task)
         return MultiviewSarmStream(self, index, self.words(index, task))
 
     @torch.no_grad()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from progress_datasets.errors import UserError
 from progress_rm.data import EpisodeFeatures, TrainingData
-from progress_rm.models.base import ProgressEstimate, ProgressTrack, TaskSpec, find_task
+from progress_rm.models.base import ProgressEstimate, ProgressTrack, TaskSpec
 from progress_rm.models.counted import CountedModel
 from progress_rm.models.multiview_sarm.answers import Answers, StageEvidence
 from progress_rm.models.perceptual.configuration_perceptual import PerceptualConfig
@@ -84,7 +84,7 @@ class PerceptualRewardModel(CountedModel):
 
     def calibrate(self, validation: Sequence[EpisodeFeatures]) -> None:
         """Choose the filter's trust in the evidence and fit the success probability on held-out episodes."""
-        tasks = [find_task(self.config.tasks, e.task) for e in validation]
+        tasks = [self.config.find_task(e.task) for e in validation]
         evidence = [self.evidence(e, task) for e, task in zip(validation, tasks, strict=True)]
         self.answers.calibrate(validation, tasks, evidence)
 
@@ -155,14 +155,14 @@ class PerceptualRewardModel(CountedModel):
     @torch.no_grad()
     def track(self, episode: EpisodeFeatures) -> ProgressTrack:
         """The causal answer for every frame of an episode."""
-        task = find_task(self.config.tasks, episode.task)
+        task = self.config.find_task(episode.task)
         return self.answers.track(task, self.evidence(episode, task), episode.timestamps)
 
     def stream(self, task: str | None = None) -> Any:
         """Start a live query for the task with this instruction (the only task, if None and there is one)."""
         from progress_rm.models.perceptual.stream import PerceptualStream
 
-        return PerceptualStream(self, find_task(self.config.tasks, task))
+        return PerceptualStream(self, self.config.find_task(task))
 
     def answer_alone(
         self, features: Mapping[str, NDArray[Any]], state: NDArray[np.float32] | None, task: int

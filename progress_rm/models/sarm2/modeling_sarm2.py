@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from progress_rm.data import EpisodeFeatures, TrainingData
-from progress_rm.models.base import TaskSpec, find_task, same_task
+from progress_rm.models.base import TaskSpec, same_task
 from progress_rm.models.multiview_sarm.modeling_multiview_sarm import MultiviewSarmRewardModel
 from progress_rm.models.sarm2.configuration_sarm2 import Sarm2Config
 from progress_rm.models.sarm2.losses import losses
@@ -110,7 +110,7 @@ class Sarm2RewardModel(MultiviewSarmRewardModel):
                 )
             )
         try:
-            self.evidence(episode, find_task(self.config.tasks, episode.task))
+            self.evidence(episode, self.config.find_task(episode.task))
         finally:
             for hook in hooks:
                 hook.remove()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from progress_datasets.errors import UserError
 from progress_rm.data import EpisodeFeatures, TrainingData
-from progress_rm.models.base import ProgressEstimate, ProgressTrack, TaskSpec, find_task
+from progress_rm.models.base import ProgressEstimate, ProgressTrack, TaskSpec
 from progress_rm.models.calibration import fit_logistic
 from progress_rm.models.counted import CountedModel
 from progress_rm.models.ticks import check_tick, tick_time
@@ -129,11 +129,11 @@ class VlmRmRewardModel(CountedModel):
 
     def track(self, episode: EpisodeFeatures) -> ProgressTrack:
         """The answer for every frame of an episode; each depends on that frame alone."""
-        return self.answer(episode.features, find_task(self.config.tasks, episode.task))
+        return self.answer(episode.features, self.config.find_task(episode.task))
 
     def stream(self, task: str | None = None) -> VlmRmStream:
         """Start a live query for the task with this instruction (the only task, if None and there is one)."""
-        return VlmRmStream(self, find_task(self.config.tasks, task))
+        return VlmRmStream(self, self.config.find_task(task))
 
     def answer_alone(
         self, features: Mapping[str, NDArray[Any]], state: NDArray[np.float32] | None, task: int
