@@ -26,8 +26,8 @@ from progress_rm.labels import EpisodeLabels
 from progress_rm.models.base import TaskSpec
 from progress_rm.models.glimpses import Glimpse, asked_frames, shrink
 from progress_rm.models.procvlm.configuration_procvlm import ProcvlmConfig
-from progress_rm.models.procvlm.engines import Said, pattern
-from progress_rm.models.procvlm.grammar import Choices, ReplyGrammar
+from progress_rm.models.procvlm.engines import Said
+from progress_rm.models.procvlm.grammar import Choices, ReplyGrammar, pattern
 from progress_rm.models.procvlm.modeling_procvlm import ProcvlmRewardModel
 from progress_rm.models.procvlm.questions import (
     current_stage,

@@ -8,12 +8,12 @@ from typing import ClassVar
 from lerobot.configs.rewards import RewardModelConfig
 
 from progress_datasets.errors import UserError
-from progress_rm.models.asking import AskingConfig
+from progress_rm.models.protocols import ProtocolConfig
 
 
 @RewardModelConfig.register_subclass("endpoint")
 @dataclass
-class EndpointConfig(AskingConfig):
+class EndpointConfig(ProtocolConfig):
     """Any vision-language model behind an OpenAI-compatible address, asked as `procvlm` is."""
 
     needs: ClassVar[str] = "an address; annotated demonstrations only to calibrate it"

@@ -17,14 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from progress_datasets.errors import UserError
-from progress_rm.models.asking import Answer, AskingModel, Question
+from progress_rm.models.asking import Answer, Question
 from progress_rm.models.endpoint.configuration_endpoint import EndpointConfig
-from progress_rm.models.procvlm.questions import current_stage, messages, pictures, read_reply
+from progress_rm.models.procvlm.questions import (
+    current_stage,
+    messages,
+    pictures,
+    read_percentages,
+    read_reply,
+)
+from progress_rm.models.protocols import ProtocolModel
 
 _BUSY = (429, 500, 502, 503, 504)
 
 
-class EndpointRewardModel(AskingModel):
+class EndpointRewardModel(ProtocolModel):
     """Asks over HTTP; it has no weights, so training only learns tasks and calibration.
 
     Args:
@@ -58,16 +65,25 @@ class EndpointRewardModel(AskingModel):
             raise UserError(f"{self.config.url} lists no model; name one as model_name")
         return str(listed[0]["id"])
 
-    def ask(self, questions: Sequence[Question]) -> list[Answer | None]:
-        """See `AskingModel.ask`; the questions are under way at the same time."""
-        name = self.model_name
-        with ThreadPoolExecutor(max_workers=len(questions)) as threads:
-            replies = list(threads.map(lambda question: self._reply(question, name), questions))
+    def ask_what_remains(self, questions: Sequence[Question]) -> list[Answer | None]:
+        """See `ProtocolModel.ask_what_remains`; the questions are under way at the same time."""
+        replies = self._replies(questions, "progress")
         return [self._answer(question, text) for question, text in zip(questions, replies, strict=True)]
 
-    def _reply(self, question: Question, name: str) -> str:
+    def percentages(self, questions: Sequence[Question]) -> list[list[tuple[float, float | None]] | None]:
+        """See `ProtocolModel.percentages`."""
+        replies = self._replies(questions, "shuffled")
+        read = [read_percentages(text, len(q.order)) for q, text in zip(questions, replies, strict=True)]
+        return [None if values is None else [(value, None) for value in values] for values in read]
+
+    def _replies(self, questions: Sequence[Question], kind: str) -> list[str]:
+        name = self.model_name
+        with ThreadPoolExecutor(max_workers=len(questions)) as threads:
+            return list(threads.map(lambda question: self._reply(question, name, kind), questions))
+
+    def _reply(self, question: Question, name: str, kind: str) -> str:
         waiting = iter(pictures(question))
-        conversation = messages(question, "progress")
+        conversation = messages(question, kind)
         content = [
             {"type": "image_url", "image_url": {"url": _data_url(next(waiting))}}
             if part["type"] == "image"
@@ -80,6 +96,8 @@ class EndpointRewardModel(AskingModel):
             f"{known} Reply with two lines and nothing else:\n"
             "Remaining: ACTION; ACTION\n<progress>NN.NN%</progress>\n"
             "where the first says none if no action remains."
+            if kind == "progress"
+            else " Write nothing else."
         )
         asked = {
             "model": name,

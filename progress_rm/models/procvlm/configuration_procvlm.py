@@ -9,7 +9,7 @@ from lerobot.configs.rewards import RewardModelConfig
 from lerobot.optim.optimizers import AdamWConfig, OptimizerConfig
 
 from progress_datasets.errors import UserError
-from progress_rm.models.asking import AskingConfig
+from progress_rm.models.protocols import ProtocolConfig
 
 ENGINES = ("transformers", "vllm")
 ESTIMATES = ("mean", "said")
@@ -18,13 +18,22 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 @RewardModelConfig.register_subclass("procvlm")
 @dataclass
-class ProcvlmConfig(AskingConfig):
+class ProcvlmConfig(ProtocolConfig):
     """A vision-language model that names the actions that remain, then the progress (ProcVLM, arXiv 2605.08774)."""
 
     needs: ClassVar[str] = "annotated demonstrations, `progress-rm[vlm]` and better a GPU"
 
+    protocols: ClassVar[tuple[str, ...]] = (*ProtocolConfig.protocols, "done")
+
     label_scheme: str = "visual_change"
     """How stage annotations become progress: duration_prior, equal_budget, visual_change, remaining_time or clock."""
+    protocol: str = "remaining"
+    """What is asked for: remaining, the actions that remain and the progress (ProcVLM); shuffled, the progress of each
+    of several frames so far in random order (GVL, arXiv 2411.04549); or done, whether the task is complete, of which
+    the probability counts, on the scale of the demonstrations (after TOPReward)."""
+    done_scale: list[list[float]] = field(default_factory=list)
+    """For each task, the logarithm of the probability of "True" where demonstrations begin and where they end; filled
+    by training with protocol=done."""
     vlm: str = "Qwen/Qwen2.5-VL-3B-Instruct"
     """The vision-language model: any of transformers' image-text-to-text models with a chat template, by Hub id or
     folder. It is not copied into the checkpoint."""
@@ -73,6 +82,10 @@ class ProcvlmConfig(AskingConfig):
         for name, known in (("engine", ENGINES), ("dtype", DTYPES), ("estimate", ESTIMATES)):
             if (value := getattr(self, name)) not in known:
                 raise UserError(f"{name}={value} is unknown; choose one of {', '.join(known)}")
+        if self.protocol == "done" and self.engine != "transformers":
+            raise UserError(
+                f"protocol=done needs probabilities, which engine={self.engine} does not tell here"
+            )
         unknown = sorted(set(self.questions) - set(KINDS))
         if unknown:
             raise UserError(f"questions: there is no '{unknown[0]}'; choose among {', '.join(KINDS)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import weakref
 from collections.abc import Callable, Sequence
@@ -19,36 +18,34 @@ from numpy.typing import NDArray
 from progress_datasets.errors import UserError
 from progress_rm.models.asking import Question
 from progress_rm.models.procvlm.chat import Chat
-from progress_rm.models.procvlm.grammar import ReplyGrammar
-from progress_rm.models.procvlm.questions import pictures, remaining_text
+from progress_rm.models.procvlm.grammar import Grammar
+from progress_rm.models.procvlm.questions import pictures
 from progress_rm.models.procvlm.weights import export_merged
 
 Floats = NDArray[np.float64]
-NUMBER = r"<progress>(?:\d\d\.\d\d|100\.00)%</progress>"
 
 
 @dataclass(frozen=True)
 class Said:
-    """A reply about progress.
+    """A reply.
 
     Attributes:
         text: its words.
-        lines: float [K + 1], how probable each first line was; None where the engine does not tell.
-        numbers: float [10001], how probable each number was; None where the engine does not tell.
+        parts: how probable each choice was for each part of its grammar, float [C] each; none where the engine does
+            not tell.
     """
 
     text: str
-    lines: Floats | None = None
-    numbers: Floats | None = None
+    parts: tuple[Floats, ...] = ()
 
 
 class Engine(Protocol):
     """Makes the model reply."""
 
     def reply(
-        self, questions: Sequence[Question], grammars: Sequence[ReplyGrammar], constrained: bool
+        self, questions: Sequence[Question], grammars: Sequence[Grammar], constrained: bool
     ) -> list[Said]:
-        """A reply to each question about progress; if constrained, one of its grammar."""
+        """A reply to each question, of its grammar's kind; if constrained, one of its grammar."""
         ...
 
 
@@ -60,11 +57,11 @@ class TransformersEngine:
 
     @torch.no_grad()
     def reply(
-        self, questions: Sequence[Question], grammars: Sequence[ReplyGrammar], constrained: bool
+        self, questions: Sequence[Question], grammars: Sequence[Grammar], constrained: bool
     ) -> list[Said]:
         """See `Engine`."""
         device = self._vlm.device
-        prompts = self._chat.prompts(questions, ["progress"] * len(questions))
+        prompts = self._chat.prompts(questions, [grammar.kind for grammar in grammars])
         start = prompts["input_ids"].shape[1]
         may_follow: Callable[[int, Any], list[int]] | None = None
         if constrained:
@@ -92,8 +89,22 @@ class TransformersEngine:
                 continue
             own = tokens[: tokens.index(self._chat.end)] if self._chat.end in tokens else tokens
             scores = [step[row] for step in out.scores[: len(own)]]
-            replies.append(Said(text, *grammar.posterior(own, _probabilities(scores))))
+            replies.append(Said(text, grammar.posterior(own, _probabilities(scores))))
         return replies
+
+
+@torch.no_grad()
+def log_probabilities(
+    vlm: Any, chat: Chat, questions: Sequence[Question], kind: str, text: str
+) -> list[float]:
+    """For each question of this kind, the natural logarithm of the probability that the reply begins with `text`."""
+    read = chat.with_replies(chat.prompts(questions, [kind] * len(questions)), [[text]] * len(questions))
+    read = {name: values.to(vlm.device) for name, values in read.items()}
+    # What ends the reply is no part of the text.
+    labels = read.pop("labels")[:, :-1]
+    logits = vlm(**read, logits_to_keep=labels.shape[1] + 2).logits[:, :-2]
+    found = logits.double().log_softmax(-1).gather(-1, labels[..., None])[..., 0].sum(1)
+    return [float(value) for value in found]
 
 
 def _probabilities(scores: Sequence[Any]) -> Callable[[int, NDArray[np.int64]], Floats]:
@@ -128,34 +139,26 @@ class VllmEngine:
         self._model: Any = vllm.LLM(model=folder, limit_mm_per_prompt={"image": 256})
 
     def reply(
-        self, questions: Sequence[Question], grammars: Sequence[ReplyGrammar], constrained: bool
+        self, questions: Sequence[Question], grammars: Sequence[Grammar], constrained: bool
     ) -> list[Said]:
         """See `Engine`; it does not tell how probable other replies were."""
         # It takes the height of an array from its second place.
         prompts = [
             {
-                "prompt": self._chat.text(q, "progress"),
+                "prompt": self._chat.text(q, grammar.kind),
                 "multi_modal_data": {"image": [picture.transpose(2, 0, 1) for picture in pictures(q)]},
             }
-            for q in questions
+            for q, grammar in zip(questions, grammars, strict=True)
         ]
         options = []
         for grammar in grammars:
             given: dict[str, Any] = {"temperature": 0.0, "max_tokens": self._longest}
             if constrained:
                 form = import_module("vllm.sampling_params").StructuredOutputsParams
-                given["structured_outputs"] = form(regex=pattern(grammar.stages))
+                given["structured_outputs"] = form(regex=grammar.pattern)
                 given["max_tokens"] = grammar.longest
             options.append(self._vllm.SamplingParams(**given))
         return [Said(str(out.outputs[0].text)) for out in self._model.generate(prompts, options)]
-
-
-def pattern(stages: Sequence[str]) -> str:
-    """A regular expression of the same replies as `ReplyGrammar`."""
-    # `re.escape` also escapes spaces, which grammar compilers do not know.
-    texts = [remaining_text(stages[k:]) for k in range(len(stages) + 1)]
-    lines = [re.sub(r"([\\.^$*+?{}\[\]|()])", r"\\\1", text).replace("\n", r"\n") for text in texts]
-    return f"(?:{'|'.join(lines)}){NUMBER}"
 
 
 ENGINES: dict[str, Callable[[Any, Chat, int], Engine]] = {

@@ -1,22 +1,25 @@
 """The replies that a model may give, as sequences of tokens: what may come next, and how probable each reply was.
 
-A reply is one of a few first lines (the actions that remain), then one of 10,001 numbers. Each part is tokenised by
-itself, in training as here, so that the language is a finite set of token sequences for any tokenizer.
+A reply is one of a few first lines (the actions that remain), then one of 10,001 numbers; or, for shuffled frames, a
+percentage for each. Each part is tokenised by itself, in training as here, so that the language is a finite set of
+token sequences for any tokenizer.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from progress_rm.models.procvlm.questions import progress_text, remaining_text
+from progress_rm.models.procvlm.questions import frame_text, percent_text, progress_text, remaining_text
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 _PAD = -1
+NUMBER = r"<progress>(?:\d\d\.\d\d|100\.00)%</progress>"
 
 
 class Choices:
@@ -50,29 +53,19 @@ class Choices:
         return len(self._table)
 
 
-class ReplyGrammar:
-    """The replies about progress for a task with K stages: K + 1 first lines, then a number.
+class Grammar:
+    """Replies of several parts, each of them one of some choices.
 
     Args:
-        encode: from a text to its tokens.
+        kind: of the question that is replied to.
+        pattern: a regular expression of the same replies.
+        parts: in order.
         end: the token that ends a reply.
-        stages: K names.
-        numbers: what `numbers` made, shared by the tasks of a model.
     """
 
-    def __init__(
-        self, encode: Callable[[str], Sequence[int]], end: int, stages: Sequence[str], numbers: Choices
-    ) -> None:
-        self.stages = list(stages)
-        lines = [remaining_text(stages[k:]) for k in range(len(stages) + 1)]
-        self.parts = (Choices([encode(line) for line in lines]), numbers)
-        self.end = end
+    def __init__(self, kind: str, pattern: str, parts: Sequence[Choices], end: int) -> None:
+        self.kind, self.pattern, self.parts, self.end = kind, pattern, tuple(parts), end
         self._known: dict[tuple[int, ...], tuple[int, int, int, int]] = {}
-
-    @staticmethod
-    def numbers(encode_all: Callable[[Sequence[str]], Sequence[Sequence[int]]]) -> Choices:
-        """All numbers from 00.00 to 100.00."""
-        return Choices(encode_all([progress_text(n / 10_000) for n in range(10_001)]))
 
     @cached_property
     def longest(self) -> int:
@@ -105,10 +98,8 @@ class ReplyGrammar:
             self._known[said] = part, low, high, depth
         return self._known[said]
 
-    def posterior(
-        self, said: Sequence[int], probs_of: Callable[[int, Ints], Floats]
-    ) -> tuple[Floats, Floats]:
-        """How probable each first line and each number was, as far as one reply tells.
+    def posterior(self, said: Sequence[int], probs_of: Callable[[int, Ints], Floats]) -> tuple[Floats, ...]:
+        """How probable each choice was for each part, as far as one reply tells.
 
         Where the reply might have gone elsewhere, the probability of going there is spread evenly over what could
         have followed.
@@ -118,7 +109,7 @@ class ReplyGrammar:
             probs_of: from a step and its allowed tokens [C] to their probabilities [C], summing to one.
 
         Returns:
-            float [K + 1] and float [10001], summing to one; the numbers are given the first line that was said.
+            For each part float [C], summing to one; given the parts before it as they were said.
         """
         masses = [np.zeros(len(part)) for part in self.parts]
         reach, before = 1.0, 0
@@ -141,4 +132,53 @@ class ReplyGrammar:
         found = [np.zeros(len(mass)) for mass in masses]
         for result, choices, mass in zip(found, self.parts, masses, strict=True):
             result[choices.order] = mass
-        return found[0], found[1]
+        return tuple(found)
+
+
+class ReplyGrammar(Grammar):
+    """The replies about progress for a task with K stages: K + 1 first lines, then a number.
+
+    Args:
+        encode: from a text to its tokens.
+        end: the token that ends a reply.
+        stages: K names.
+        numbers: what `numbers` made, shared by the tasks of a model.
+    """
+
+    def __init__(
+        self, encode: Callable[[str], Sequence[int]], end: int, stages: Sequence[str], numbers: Choices
+    ) -> None:
+        lines = [remaining_text(stages[k:]) for k in range(len(stages) + 1)]
+        super().__init__(
+            "progress", pattern(stages), (Choices([encode(line) for line in lines]), numbers), end
+        )
+
+    @staticmethod
+    def numbers(encode_all: Callable[[Sequence[str]], Sequence[Sequence[int]]]) -> Choices:
+        """All numbers from 00.00 to 100.00."""
+        return Choices(encode_all([progress_text(n / 10_000) for n in range(10_001)]))
+
+
+def pattern(stages: Sequence[str]) -> str:
+    """A regular expression of the same replies as `ReplyGrammar`."""
+    # `re.escape` also escapes spaces, which grammar compilers do not know.
+    texts = [remaining_text(stages[k:]) for k in range(len(stages) + 1)]
+    lines = [re.sub(r"([\\.^$*+?{}\[\]|()])", r"\\\1", text).replace("\n", r"\n") for text in texts]
+    return f"(?:{'|'.join(lines)}){NUMBER}"
+
+
+class ShuffledGrammar(Grammar):
+    """The replies about N shuffled frames: a line with a percentage, 0 to 100, for each.
+
+    Args:
+        encode: from a text to its tokens.
+        end: the token that ends a reply.
+        count: N.
+    """
+
+    def __init__(self, encode: Callable[[str], Sequence[int]], end: int, count: int) -> None:
+        percents = Choices([encode(percent_text(n / 100)) for n in range(101)])
+        names = [frame_text(n) for n in range(1, count + 1)]
+        parts = [part for name in names for part in (Choices([encode(name)]), percents)]
+        lines = (rf"{name}(?:\d|[1-9]\d|100)%\n" for name in names)
+        super().__init__("shuffled", "".join(lines), parts, end)

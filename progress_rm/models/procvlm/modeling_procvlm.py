@@ -8,24 +8,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from progress_datasets.errors import UserError
 from progress_rm.data import EpisodeFeatures, TrainingData
-from progress_rm.models.asking import Answer, AskingModel, Question
+from progress_rm.models.asking import Answer, Question
 from progress_rm.models.glimpses import Glimpse, asked_frames, look
 from progress_rm.models.procvlm.chat import Chat
 from progress_rm.models.procvlm.configuration_procvlm import ProcvlmConfig
-from progress_rm.models.procvlm.engines import ENGINES, Engine, Said
-from progress_rm.models.procvlm.grammar import ReplyGrammar
-from progress_rm.models.procvlm.questions import current_stage, read_reply, reply_parts
+from progress_rm.models.procvlm.engines import ENGINES, Engine, Said, log_probabilities
+from progress_rm.models.procvlm.grammar import ReplyGrammar, ShuffledGrammar
+from progress_rm.models.procvlm.questions import current_stage, read_percentages, read_reply, reply_parts
 from progress_rm.models.procvlm.weights import learned_names, load_vlm
+from progress_rm.models.protocols import ProtocolModel
 
-_VALUES = np.linspace(0, 1, 10_001)
+ALMOST = 1e-3
+"""Least difference of log-probability between beginnings and ends of demonstrations that a scale is made from."""
 
 
-class ProcvlmRewardModel(AskingModel):
+class ProcvlmRewardModel(ProtocolModel):
     """A vision-language model with adapters; a checkpoint holds the adapters and names the model.
 
     Args:
@@ -54,6 +57,7 @@ class ProcvlmRewardModel(AskingModel):
         self.register_load_state_dict_post_hook(self._miss_learned)
         self._seen: dict[tuple[Path, int], tuple[list[int], list[Glimpse]]] = {}
         self._grammars: dict[int, ReplyGrammar] = {}
+        self._shuffles: dict[int, ShuffledGrammar] = {}
 
     # -- weights: a checkpoint holds only those that are learned, the others are those of `config.vlm` ---
 
@@ -66,6 +70,63 @@ class ProcvlmRewardModel(AskingModel):
     def _miss_learned(model: Any, found: Any) -> None:
         # Names begin with the place of this model in a larger one, such as an ensemble.
         found.missing_keys[:] = [n for n in found.missing_keys if n[n.find("vlm.") :] not in model._fixed]
+
+    # -- the probability of being done ----------------------------------------------------------------
+
+    @property
+    def is_trainable(self) -> bool:
+        """With protocol=done the model stays as it is; training takes the scale from the demonstrations."""
+        return bool(self.config.protocol != "done")
+
+    def learn_statistics(self, data: TrainingData) -> None:
+        """With protocol=done, what the model says of where complete demonstrations begin and end."""
+        if self.config.protocol == "done":
+            self.config.done_scale = [self._scale(data, task) for task in range(len(data.tasks))]
+
+    def _scale(self, data: TrainingData, task: int) -> list[float]:
+        spec, ends = data.tasks[task], []
+        for episode in data.of_task(task):
+            if episode.labels is None or not episode.labels.done.any():
+                continue
+            dataset, number = episode.source
+            asked = sorted({*asked_frames(episode.timestamps, self.config.query_s), len(episode) - 1})
+            frames = [asked[i] for i in self.window(len(asked))]
+            views = self.config.usable_views(dataset.episode_views(number))
+            seen = look(episode, views, frames, self.config.image_size)
+            ends.append(
+                self._log_done([Question(spec.instruction, task, shown) for shown in (seen[:1], seen)])
+            )
+        low, high = np.mean(ends, axis=0).tolist()
+        if high - low < ALMOST:
+            print(
+                f"'{spec.instruction}': to this model demonstrations are no more complete at their end than where they "
+                "begin, so it does not see the task; take another one"
+            )
+            high = low + ALMOST
+        return [low, high]
+
+    def _log_done(self, questions: Sequence[Question]) -> list[float]:
+        return log_probabilities(self.vlm, self.chat, questions, "done", "True")
+
+    def ask(self, questions: Sequence[Question]) -> list[Answer | None]:
+        """See `AskingModel.ask`.
+
+        Raises:
+            UserError: with protocol=done, there is no scale yet.
+        """
+        if self.config.protocol != "done":
+            return super().ask(questions)
+        scales = self.config.done_scale
+        if not scales:
+            raise UserError(
+                "protocol=done has no scale yet; take it from demonstrations: progress-rm train --model.type=procvlm "
+                "--model.protocol=done"
+            )
+        answers: list[Answer | None] = []
+        for question, said in zip(questions, self._log_done(questions), strict=True):
+            low, high = scales[question.task]
+            answers.append(self.placed(question.task, min(max((said - low) / (high - low), 0.0), 1.0)))
+        return answers
 
     # -- training ------------------------------------------------------------------------------------
 
@@ -146,8 +207,8 @@ class ProcvlmRewardModel(AskingModel):
     def _numbers(self) -> Any:
         return ReplyGrammar.numbers(self.chat.encode_all)
 
-    def ask(self, questions: Sequence[Question]) -> list[Answer | None]:
-        """See `AskingModel.ask`."""
+    def ask_what_remains(self, questions: Sequence[Question]) -> list[Answer | None]:
+        """See `ProtocolModel.ask_what_remains`."""
         grammars = [self.grammar(question.task) for question in questions]
         said = self.engine.reply(questions, grammars, self.config.constrained)
         return [self._answer(question, reply) for question, reply in zip(questions, said, strict=True)]
@@ -158,12 +219,37 @@ class ProcvlmRewardModel(AskingModel):
             return None
         task = self.config.tasks[question.task]
         probs = np.zeros(len(task.stages))
-        if said.lines is None:
+        if not said.parts:
             probs[current_stage(reply, task)] = 1.0
-        else:
-            probs += said.lines[:-1]
-            probs[-1] += said.lines[-1]
-        if said.numbers is None:
             return Answer(reply.progress, probs)
-        value = float(said.numbers @ _VALUES) if self.config.estimate == "mean" else reply.progress
-        return Answer(value, probs, float(np.sqrt(said.numbers @ (_VALUES - value) ** 2)))
+        lines, numbers = said.parts
+        probs += lines[:-1]
+        probs[-1] += lines[-1]
+        value, spread = self._estimate(reply.progress, numbers)
+        return Answer(value, probs, spread)
+
+    def _estimate(self, said: float, probs: NDArray[np.float64]) -> tuple[float, float]:
+        """Progress and its deviation: the number said, or the mean of all that might have been, from 0 to 1."""
+        values = np.linspace(0, 1, len(probs))
+        value = float(probs @ values) if self.config.estimate == "mean" else said
+        return value, float(np.sqrt(probs @ (values - value) ** 2))
+
+    def percentages(self, questions: Sequence[Question]) -> list[list[tuple[float, float | None]] | None]:
+        """See `ProtocolModel.percentages`."""
+        grammars = [self._shuffled(len(question.order)) for question in questions]
+        replies = self.engine.reply(questions, grammars, self.config.constrained)
+        found: list[list[tuple[float, float | None]] | None] = []
+        for question, said in zip(questions, replies, strict=True):
+            values = read_percentages(said.text, len(question.order))
+            if values is None:
+                found.append(None)
+            elif not said.parts:
+                found.append([(value, None) for value in values])
+            else:
+                found.append([self._estimate(*one) for one in zip(values, said.parts[1::2], strict=True)])
+        return found
+
+    def _shuffled(self, count: int) -> ShuffledGrammar:
+        if count not in self._shuffles:
+            self._shuffles[count] = ShuffledGrammar(self.chat.encode, self.chat.end, count)
+        return self._shuffles[count]

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from progress_rm.labels import EpisodeLabels, stage_at
 from progress_rm.models.asking import Question
 from progress_rm.models.base import TaskSpec
+from progress_rm.models.glimpses import Glimpse
 
 KINDS = {
     "progress": (
@@ -31,6 +32,19 @@ KINDS = {
     "planning": "Which actions come next, after the one that is going on now?",
 }
 """By kind, the words asked."""
+
+SHUFFLED = (
+    "The numbered frames are from one attempt and in random order. How much of the task is done in each of them? "
+    "Compare them with one another and with the start, where 0% is done. "
+    "Answer with one line for each frame, in the order shown, as Frame N: NN%."
+)
+"""The words asked where frames are shuffled."""
+
+DONE = "Is the task complete now? Answer True or False."
+"""The words asked where the probability of an answer counts."""
+
+ASKED = {**KINDS, "shuffled": SHUFFLED, "done": DONE}
+"""All words asked, by kind."""
 
 NOTHING = "none"
 """What is written where no action remains or goes on."""
@@ -94,20 +108,55 @@ def current_stage(reply: Reply, task: TaskSpec) -> int:
 def messages(question: Question, kind: str) -> list[dict[str, Any]]:
     """The conversation up to the reply, in the form of chat templates; pictures go by `pictures` in the same order."""
     content: list[dict[str, Any]] = [{"type": "text", "text": f"Task: {question.instruction}\n"}]
-    now = question.window[-1].time_s
-    for i, glimpse in enumerate(question.window):
-        moment = (
-            "now" if glimpse.time_s == now else "start" if i == 0 else f"{now - glimpse.time_s:.1f} s ago"
-        )
+    for moment, glimpse in _moments(question):
         for view in sorted(glimpse.pictures):
             content += [{"type": "text", "text": f"{moment}, {view}:"}, {"type": "image"}]
-    content.append({"type": "text", "text": f"\n{KINDS[kind]}"})
+    content.append({"type": "text", "text": f"\n{ASKED[kind]}"})
     return [{"role": "user", "content": content}]
 
 
 def pictures(question: Question) -> list[NDArray[np.uint8]]:
     """The pictures of a question in the order in which `messages` speaks of them."""
-    return [glimpse.pictures[view] for glimpse in question.window for view in sorted(glimpse.pictures)]
+    return [glimpse.pictures[view] for _, glimpse in _moments(question) for view in sorted(glimpse.pictures)]
+
+
+def _moments(question: Question) -> list[tuple[str, Glimpse]]:
+    """What the moments of a question are called, in the order in which they are shown: no times if that is shuffled."""
+    window = question.window
+    if question.order:
+        later = [(f"frame {n}", window[i]) for n, i in enumerate(question.order, 1)]
+        return [("start, 0% done", window[0]), *later]
+    now = window[-1].time_s
+    return [
+        ("now" if one.time_s == now else "start" if i == 0 else f"{now - one.time_s:.1f} s ago", one)
+        for i, one in enumerate(window)
+    ]
+
+
+def frame_text(number: int) -> str:
+    """How the line about a shuffled frame begins, counted from 1."""
+    return f"Frame {number}: "
+
+
+def percent_text(progress: float) -> str:
+    """How it ends."""
+    return f"{round(100 * progress)}%\n"
+
+
+def read_percentages(text: str, count: int) -> list[float] | None:
+    """What a reply says of so many shuffled frames; None if it is not of the form asked for.
+
+    >>> read_percentages("Frame 1: 80%\\nFrame 2: 5.5%", 2)
+    [0.8, 0.055]
+    >>> read_percentages("Frame 1: 80%\\nFrame 3: 5%", 2) is None
+    True
+    """
+    lines = [line.strip() for line in text.strip().splitlines()]
+    found = [re.fullmatch(r"Frame (\d+):\s*(\d{1,3}(?:\.\d+)?)\s*%", line) for line in lines if line]
+    if [one and int(one[1]) for one in found] != list(range(1, count + 1)):
+        return None
+    values = [float(one[2]) / 100 for one in found if one]
+    return values if max(values) <= 1 else None
 
 
 def reply_parts(kind: str, task: TaskSpec, labels: EpisodeLabels, frames: Sequence[int]) -> tuple[str, ...]:
