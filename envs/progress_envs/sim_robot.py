@@ -1,4 +1,4 @@
-"""`progress-rm sim-robot`: a simulated SO-101 on a serial port, for LeRobot's own driver and commands."""
+"""`progress-rm sim-robot`: a simulated arm on a serial port, for LeRobot's own driver and commands."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from progress_datasets.errors import UserError
 
 @dataclass
 class Config:
-    """Run a simulated SO-101 that LeRobot's drivers cannot tell from a real one, until Ctrl-C."""
+    """Run a simulated arm that LeRobot's drivers cannot tell from a real one, until Ctrl-C."""
 
+    robot: str = "so101"
+    """Whose servos and driver: so101 (Feetech) or koch (Dynamixel); the links are the SO-101's."""
     task: str = "PickPlace"
     """What stands on the table: a task, by name."""
     folder: Path = Path("sim_robot")
@@ -62,6 +64,7 @@ def run(config: Config) -> None:
     config.folder.mkdir(parents=True, exist_ok=True)
     options = Options(
         folder=str(config.folder),
+        robot=config.robot,
         task=config.task,
         seed=config.seed,
         split=config.split,

@@ -6,8 +6,9 @@ speeds, bit 11 of the homing offset, bit 10 of the load. Present_Position = enco
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
+from progress_envs.hardware.bus import ServoBus
 from progress_envs.hardware.servo import TURN, Orders, Servo, nearest
 
 MODEL = 777
@@ -66,18 +67,24 @@ def factory(identity: int) -> bytearray:
     return memory
 
 
-class FeetechServo(Servo):
-    """An STS3215 by its registers.
+def calibrated(identity: int, entry: Mapping[str, int]) -> bytes:
+    """A servo's EEPROM after LeRobot's calibration has found `entry`."""
+    memory = factory(identity)
+    values = {
+        OFFSET: unsigned(entry["homing_offset"], 11),
+        MIN_LIMIT: entry["range_min"],
+        MAX_LIMIT: entry["range_max"],
+    }
+    for address, value in values.items():
+        memory[address : address + 2] = value.to_bytes(2, "little")
+    return bytes(memory)
 
-    Attributes:
-        eeprom: what it would know after a power cut; changes only while Lock is 0.
-        saved: counts changes of `eeprom`.
-    """
+
+class FeetechServo(Servo):
+    """An STS3215 by its registers; its EEPROM changes only while Lock is 0."""
 
     def __init__(self, identity: int, mount: int, eeprom: bytes | None = None) -> None:
-        super().__init__(mount)
-        self.eeprom = bytearray(eeprom or factory(identity))
-        self.saved = 0
+        super().__init__(mount, eeprom or bytes(factory(identity)))
         self.memory = bytearray(SIZE)
         self._waiting: tuple[int, bytes] | None = None
         self.power_up()
@@ -212,24 +219,10 @@ class FeetechServo(Servo):
         self.saved += 1
 
 
-class FeetechBus:
-    """The servos on one wire: bytes in, bytes out.
-
-    Attributes:
-        baud: bits a second of whoever speaks; servos set to another rate hear noise. None: nobody minds.
-    """
-
-    def __init__(self, servos: Sequence[FeetechServo]) -> None:
-        self.servos = list(servos)
-        self.baud: int | None = None
-        self._heard = b""
-
-    def feed(self, data: bytes) -> bytes:
-        """What the servos say to `data`, which may hold parts of packets."""
-        return b"".join(reply for packet in self.packets(data) for reply in self.answer(packet))
+class FeetechBus(ServoBus[FeetechServo]):
+    """STS3215 on one wire; a packet whose checksum is wrong is not answered."""
 
     def packets(self, data: bytes) -> list[bytes]:
-        """The whole packets among what was heard; the beginning of another is kept for the next call."""
         heard, found = self._heard + data, []
         while (start := heard.find(b"\xff\xff")) >= 0 and len(heard) >= start + 4:
             identity, length = heard[start + 2 : start + 4]
@@ -247,11 +240,10 @@ class FeetechBus:
         return found
 
     def answer(self, packet: bytes) -> list[bytes]:
-        """The status packets that one packet calls forth: none if its checksum is wrong."""
         identity, instruction, parameters = packet[2], packet[4], packet[5:-1]
         if checksum(packet[2:-1]) != packet[-1]:
             return []
-        present = {servo.identity: servo for servo in self.servos if self._hears(servo)}
+        present = self.present()
         if instruction in (SYNC_READ, SYNC_WRITE) and len(parameters) < 2:
             return []
         if instruction == SYNC_READ:
@@ -277,10 +269,9 @@ class FeetechBus:
         quiet = servo.memory[STATUS_LEVEL] == 0 and instruction not in (PING, READ)
         return [] if quiet or reply is None else [reply]
 
-    def _hears(self, servo: FeetechServo) -> bool:
-        rate = servo.memory[BAUD_RATE]
-        same = self.baud is None or (rate < len(BAUD_RATES) and BAUD_RATES[rate] == self.baud)
-        return same and not servo.silent
+    def rate(self, servo: FeetechServo) -> int | None:
+        chosen = servo.memory[BAUD_RATE]
+        return BAUD_RATES[chosen] if chosen < len(BAUD_RATES) else None
 
 
 def _obey(servo: FeetechServo, instruction: int, parameters: bytes) -> bytes | None:

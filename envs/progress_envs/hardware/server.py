@@ -19,12 +19,11 @@ from typing import Any
 from progress_datasets.errors import UserError
 from progress_envs import arm
 from progress_envs.env import check_views
-from progress_envs.hardware import mounting
 from progress_envs.hardware.cameras import Cameras
 from progress_envs.hardware.control import CONTROL, Control
 from progress_envs.hardware.faults import Faults
-from progress_envs.hardware.feetech import FeetechBus, FeetechServo
-from progress_envs.hardware.servo import SUPPLY
+from progress_envs.hardware.kinds import kind_of
+from progress_envs.hardware.servo import Servo
 from progress_envs.hardware.simulation import Simulation
 from progress_envs.hardware.terminal import Terminal
 from progress_envs.render import choose_backend
@@ -44,6 +43,7 @@ class Options:
     """What the robot is; paths are text, so that it can be handed on as JSON."""
 
     folder: str
+    robot: str = "so101"
     task: str = "PickPlace"
     seed: int = 0
     split: str | None = None
@@ -72,6 +72,7 @@ class Server:
         check_views(options.views)
         backend, faults = choose_backend(options.render), Faults.from_dict(options.faults)
         self.options = options
+        self._kind = kind_of(options.robot)
         self._say = say
         self.folder = Path(options.folder).absolute()
         self.servos = self._servos()
@@ -79,7 +80,7 @@ class Server:
         self._saved = [servo.saved for servo in self.servos]
         self._scribe = ThreadPoolExecutor(1)
         self._control = Control(self.folder / CONTROL, attached)
-        self.terminal = Terminal(FeetechBus(self.servos), self.folder / PORT, options.wire_time)
+        self.terminal = Terminal(self._kind.bus(self.servos), self.folder / PORT, options.wire_time)
         self.cameras = Cameras(
             self.simulation.world,
             options.task,
@@ -178,7 +179,7 @@ class Server:
         for name, servo in zip(arm.JOINTS, self.servos, strict=True):
             servo.silent = name in faults.silent
             servo.heat(faults.temperatures.get(name))
-            servo.voltage = SUPPLY if faults.voltage is None else faults.voltage
+            servo.voltage = servo.supply if faults.voltage is None else faults.voltage
 
     def power_cycle(self) -> None:
         """Take the power from the servos and give it back: they are limp, and know only what their EEPROM holds."""
@@ -243,16 +244,19 @@ class Server:
         self._control.serve(ready, self.handle)
         self._quit |= self._control.ended
 
-    def _servos(self) -> list[FeetechServo]:
+    def _servos(self) -> list[Servo]:
         """New servos, or those that this folder remembers."""
         path, seed = self.folder / EEPROM, self.options.arm
-        made = mounting.calibration(seed)
+        made = self._kind.calibration(seed)
         remembered = json.loads(path.read_text()) if path.exists() else {}
         servos = []
-        for index, (name, mount) in enumerate(zip(arm.JOINTS, mounting.mounts(seed), strict=True)):
-            fresh = mounting.calibrated(index + 1, made[name]) if self.options.calibrated else None
+        for index, (name, mount) in enumerate(zip(arm.JOINTS, self._kind.mounts(seed), strict=True)):
+            fresh = self._kind.calibrated(index, made[name]) if self.options.calibrated else None
             known = bytes.fromhex(remembered[name]) if name in remembered else fresh
-            servos.append(FeetechServo(index + 1, mount, known))
+            servo = self._kind.servo(index, mount, None)
+            if known is not None and len(known) != len(servo.eeprom):
+                raise UserError(f"{self.folder}: its servos are another robot's; give another folder")
+            servos.append(servo if known is None else self._kind.servo(index, mount, known))
         return servos
 
     def _save(self) -> None:

@@ -20,7 +20,7 @@ ROOM, HEATING, COOLING = 28.0, 60.0, 240.0
 """Degrees Celsius around, degrees above that at full load for ever, and the time constant in seconds."""
 
 SUPPLY = 12.0
-"""Volts when nothing moves."""
+"""Volts of most arms."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,9 @@ class Servo(ABC):
     """One servo; its registers are a subclass's.
 
     Attributes:
+        supply: volts that it is made for.
+        eeprom: what it would know after a power cut.
+        saved: counts changes of `eeprom`.
         mount: encoder reading at the joint's mark, with no offset set, ticks.
         temperature: degrees Celsius.
         voltage: volts.
@@ -78,10 +81,14 @@ class Servo(ABC):
         heated: something else keeps it at that temperature, degrees Celsius.
     """
 
-    def __init__(self, mount: int) -> None:
+    supply = SUPPLY
+
+    def __init__(self, mount: int, eeprom: bytes) -> None:
         self.mount = mount
+        self.eeprom = bytearray(eeprom)
+        self.saved = 0
         self.temperature = ROOM
-        self.voltage = SUPPLY
+        self.voltage = self.supply
         self.overloaded = False
         self.silent = False
         self.heated: float | None = None
@@ -92,6 +99,15 @@ class Servo(ABC):
         self._speed = 0.0
         self._strained = 0.0
         self._side = 0.0
+
+    @property
+    @abstractmethod
+    def identity(self) -> int:
+        """The number it answers to."""
+
+    @abstractmethod
+    def power_up(self) -> None:
+        """Forget everything that is not in the EEPROM."""
 
     @abstractmethod
     def orders(self) -> Orders:

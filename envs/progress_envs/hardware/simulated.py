@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from progress_datasets.errors import UserError
-from progress_envs.hardware import mounting
 from progress_envs.hardware.control import CONTROL
 from progress_envs.hardware.faults import Faults
+from progress_envs.hardware.kinds import kind_of
 from progress_envs.hardware.server import PORT, Options
 
 CONFIG = "robot.yaml"
@@ -150,9 +151,10 @@ class RobotControl:
 
 
 class SimulatedRobot(RobotControl):
-    """A simulated SO-101 on the table of a task, for as long as the `with` block lasts.
+    """A simulated arm on the table of a task, for as long as the `with` block lasts.
 
     Args:
+        robot: "so101" or "koch": whose servos and protocol.
         task: a task's name.
         seed: of the first episode.
         folder: where its port, pictures and calibration lie; a temporary one if None.
@@ -177,6 +179,7 @@ class SimulatedRobot(RobotControl):
         task: str = "PickPlace",
         seed: int = 0,
         *,
+        robot: str = "so101",
         folder: Path | None = None,
         split: str | None = None,
         vary: Sequence[str] | None = None,
@@ -194,6 +197,7 @@ class SimulatedRobot(RobotControl):
         place.mkdir(parents=True, exist_ok=True)
         self.options = Options(
             folder=str(place.absolute()),
+            robot=robot,
             task=task,
             seed=seed,
             split=split,
@@ -238,13 +242,15 @@ class SimulatedRobot(RobotControl):
         return self._process.pid
 
     def robot_config(self, max_relative_target: float | dict[str, float] | None = MAX_STEP) -> Any:
-        """LeRobot's `SO101FollowerConfig` for it, with its cameras and calibration."""
-        from lerobot.robots.so_follower import SO101FollowerConfig
+        """LeRobot's config for it, an `SO101FollowerConfig` or `KochFollowerConfig`, with cameras and calibration."""
+        from lerobot.robots import RobotConfig
 
         from progress_envs.lerobot.camera import SimulatedCameraConfig
 
+        kind = kind_of(self.options.robot)
+        import_module(kind.module)
         size, fps = self.options.image_size, self.options.camera_fps
-        return SO101FollowerConfig(
+        return RobotConfig.get_choice_class(kind.type)(
             port=self.port,
             id=ROBOT_ID,
             calibration_dir=self.folder / "calibration",
@@ -255,6 +261,7 @@ class SimulatedRobot(RobotControl):
                 )
                 for view in self.options.views
             },
+            **kind.options,
         )
 
     @property
@@ -324,13 +331,17 @@ def write_config(options: Options) -> Path:
     import yaml
 
     folder, size = Path(options.folder).absolute(), options.image_size
+    kind = kind_of(options.robot)
     if options.calibrated:
-        mounting.write_calibration(folder / "calibration" / f"{ROBOT_ID}.json", options.arm)
+        calibration = folder / "calibration" / f"{ROBOT_ID}.json"
+        calibration.parent.mkdir(parents=True, exist_ok=True)
+        calibration.write_text(json.dumps(kind.calibration(options.arm), indent=4) + "\n")
     robot = {
-        "type": "so101_follower",
+        "type": kind.type,
         "port": str(folder / PORT),
         "id": ROBOT_ID,
         "calibration_dir": str(folder / "calibration"),
+        **kind.options,
         "max_relative_target": MAX_STEP,
         "cameras": {
             view: {

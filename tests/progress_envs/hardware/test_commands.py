@@ -21,6 +21,7 @@ from progress_datasets.episodes import EpisodeDataset
 from progress_envs.arm import JOINTS, NAMES
 from progress_envs.hardware import mounting
 from progress_envs.hardware.feetech import OFFSET
+from progress_envs.hardware.kinds import KINDS
 from progress_envs.hardware.simulated import ROBOT_ID, SimulatedRobot
 
 
@@ -157,7 +158,7 @@ def test_calibrate_a_new_arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
                 person.leave()
                 os.close(theirs)
     found = json.loads((tmp_path / "calibration" / f"{ROBOT_ID}.json").read_text())
-    expected = mounting.calibration(seed=5)
+    expected = KINDS["so101"].calibration(seed=5)
     for joint in JOINTS:
         for name, value in expected[joint].items():
             assert abs(found[joint][name] - value) <= 2, (joint, name)

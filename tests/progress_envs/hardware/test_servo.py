@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from progress_envs.hardware import feetech, mounting
 from progress_envs.hardware.feetech import FeetechServo, unsigned
+from progress_envs.hardware.kinds import KINDS
 from progress_envs.hardware.servo import ROOM, TOP_SPEED, Drive, nearest
 
 TICK = 0.005
@@ -128,7 +129,7 @@ def test_work_warms_it_and_heat_makes_it_let_go() -> None:
 @given(st.integers(300, 3799), st.floats(-1000, 1000))
 def test_a_calibrated_servo_shows_2047_at_its_mark_however_it_is_mounted(mount: int, place: float) -> None:
     entry = {"homing_offset": mount - mounting.MIDDLE, "range_min": 500, "range_max": 3500}
-    servo = FeetechServo(1, mount, mounting.calibrated(1, entry))
+    servo = FeetechServo(1, mount, feetech.calibrated(1, entry))
     servo.place(place)
     assert abs(int.from_bytes(servo.read(feetech.POSITION, 2), "little") - (2047 + place)) <= 0.5
     assert abs(servo.orders().goal - place) <= 0.5
@@ -142,8 +143,9 @@ def test_the_nearest_place_is_the_same_place(ticks: float) -> None:
 
 
 def test_the_mounting_of_an_arm_is_its_own_and_fits_the_offset_register() -> None:
-    assert mounting.mounts(0) == mounting.mounts(0) != mounting.mounts(1)
+    so101 = KINDS["so101"]
+    assert so101.mounts(0) == so101.mounts(0) != so101.mounts(1)
     for seed in range(20):
-        for entry in mounting.calibration(seed).values():
+        for entry in so101.calibration(seed).values():
             assert feetech.signed(unsigned(entry["homing_offset"], 11), 11) == entry["homing_offset"]
             assert 0 <= entry["range_min"] < entry["range_max"] <= 4095

@@ -1,0 +1,421 @@
+"""Dynamixel's XL430-W250 and XL330-M288 by their registers, as ROBOTIS' e-Manual has them (docs/en/dxl/x/…).
+
+Numbers are little-endian two's complement. Present_Position = encoder + Homing_Offset; in the modes of many turns the
+encoder counts on beyond a turn, and begins within one whenever the servo gets power.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from progress_envs.hardware.servo import TURN, Drive, Orders, Servo
+
+BAUD_RATES = (9_600, 57_600, 115_200, 1_000_000, 2_000_000, 3_000_000, 4_000_000)
+FIRMWARE = 46
+
+# Registers that survive a power cut, writable while the torque is off
+MODEL_NUMBER, FIRMWARE_VERSION, ID, BAUD_RATE, RETURN_DELAY = 0, 6, 7, 8, 9
+DRIVE_MODE, OPERATING_MODE, SECONDARY_ID, PROTOCOL = 10, 11, 12, 13
+OFFSET, MOVING_THRESHOLD, MAX_TEMPERATURE = 20, 24, 31
+MAX_VOLTAGE, MIN_VOLTAGE, PWM_LIMIT, CURRENT_LIMIT, VELOCITY_LIMIT = 32, 34, 36, 38, 44
+MAX_LIMIT, MIN_LIMIT, STARTUP, SHUTDOWN = 48, 52, 60, 63
+EEPROM = 64
+# and those that do not
+TORQUE, LED, STATUS_LEVEL, REGISTERED, HARDWARE_ERROR = 64, 65, 68, 69, 70
+VELOCITY_I, VELOCITY_P, GAIN_D, GAIN_I, GAIN_P, FEEDFORWARD_2, FEEDFORWARD_1 = 76, 78, 80, 82, 84, 88, 90
+WATCHDOG, GOAL_PWM, GOAL_CURRENT, GOAL_VELOCITY, ACCELERATION, SPEED, GOAL = 98, 100, 102, 104, 108, 112, 116
+TICK, MOVING, MOVING_STATUS, PWM, CURRENT, VELOCITY, POSITION = 120, 122, 123, 124, 126, 128, 132
+VELOCITY_PLAN, POSITION_PLAN, VOLTAGE, TEMPERATURE, BACKUP = 136, 140, 144, 146, 147
+SIZE = 148
+
+CURRENT_MODE, VELOCITY_MODE, POSITION_MODE, EXTENDED_MODE, CURRENT_POSITION_MODE, PWM_MODE = 0, 1, 3, 4, 5, 16
+_MANY_TURNS = (EXTENDED_MODE, CURRENT_POSITION_MODE)
+_GOING_TO_PLACES = (POSITION_MODE, *_MANY_TURNS)
+
+INVERTED, TORQUE_BY_GOAL = 1, 8
+"""Bits of Drive_Mode."""
+
+ERROR_VOLTAGE, ERROR_HEAT, ERROR_OVERLOAD = 1, 4, 32
+"""Bits of Hardware_Error_Status and of Shutdown."""
+
+INSTRUCTION, CRC, RANGE, LENGTH, LIMIT, ACCESS = 2, 3, 4, 5, 6, 7
+"""Error numbers of status packets."""
+
+FULL_PWM = 885
+_SPEED_UNIT = 0.229 / 60 * TURN
+"""Ticks a second."""
+_ACCELERATION_UNIT = 214.577 / 3600 * TURN
+"""Ticks a second squared."""
+_JOINT_OFFSET = 1024
+"""Homing offsets beyond this are ignored in position mode."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """What one kind of servo differs in.
+
+    Attributes:
+        number: Model_Number.
+        hot: Temperature_Limit, degrees Celsius.
+        volts: lowest and highest supply, tenths of a volt.
+        supply: volts that it is made for.
+        speed: Velocity_Limit as it comes, and the highest that can be set.
+        current: Current_Limit in mA; 0: it does not measure current, but load.
+        shutdown: errors on which it lets go.
+        gains: Position_D, Position_P, Velocity_I and Velocity_P as they come.
+    """
+
+    number: int
+    hot: int
+    volts: tuple[int, int]
+    supply: float
+    speed: tuple[int, int]
+    current: int
+    shutdown: int
+    gains: tuple[int, int, int, int]
+
+    @property
+    def modes(self) -> tuple[int, ...]:
+        """Operating modes that it has."""
+        without = (VELOCITY_MODE, POSITION_MODE, EXTENDED_MODE, PWM_MODE)
+        return (*without, CURRENT_MODE, CURRENT_POSITION_MODE) if self.current else without
+
+
+XL430 = Model(1060, 72, (60, 140), 12.0, (265, 1023), 0, 52, (4000, 640, 1000, 100))
+XL330 = Model(1200, 70, (35, 70), 5.0, (445, 2047), 1750, 53, (0, 400, 1600, 180))
+
+
+@dataclass(frozen=True)
+class Field:
+    """A register: bytes, and the least and greatest number that can be written; None: it can only be read."""
+
+    size: int
+    span: tuple[int, int] | None = None
+
+
+def fields(model: Model) -> dict[int, Field]:
+    """The control table by address."""
+    turn, gain, any_goal = (0, TURN - 1), (0, 16_383), (-1_048_575, 1_048_575)
+    table = {
+        MODEL_NUMBER: Field(2),
+        2: Field(4),
+        FIRMWARE_VERSION: Field(1),
+        ID: Field(1, (0, 252)),
+        BAUD_RATE: Field(1, (0, len(BAUD_RATES) - 1)),
+        RETURN_DELAY: Field(1, (0, 254)),
+        DRIVE_MODE: Field(1, (0, 13)),
+        OPERATING_MODE: Field(1, (0, 16)),
+        SECONDARY_ID: Field(1, (0, 255)),
+        PROTOCOL: Field(1, (2, 2)),
+        OFFSET: Field(4, (-1_044_479, 1_044_479)),
+        MOVING_THRESHOLD: Field(4, (0, 1023)),
+        MAX_TEMPERATURE: Field(1, (0, 100)),
+        MAX_VOLTAGE: Field(2, model.volts),
+        MIN_VOLTAGE: Field(2, model.volts),
+        PWM_LIMIT: Field(2, (0, FULL_PWM)),
+        VELOCITY_LIMIT: Field(4, (0, model.speed[1])),
+        MAX_LIMIT: Field(4, turn),
+        MIN_LIMIT: Field(4, turn),
+        STARTUP: Field(1, (0, 3)),
+        SHUTDOWN: Field(1, (0, 63)),
+        TORQUE: Field(1, (0, 1)),
+        LED: Field(1, (0, 1)),
+        STATUS_LEVEL: Field(1, (0, 2)),
+        WATCHDOG: Field(1, (0, 127)),
+        GOAL_PWM: Field(2, (-FULL_PWM, FULL_PWM)),
+        GOAL_VELOCITY: Field(4, (-model.speed[1], model.speed[1])),
+        ACCELERATION: Field(4, (0, 32_767)),
+        SPEED: Field(4, (0, 32_767)),
+        GOAL: Field(4, any_goal),
+    }
+    gains = (VELOCITY_I, VELOCITY_P, GAIN_D, GAIN_I, GAIN_P, FEEDFORWARD_2, FEEDFORWARD_1)
+    table |= dict.fromkeys(gains, Field(2, gain))
+    table |= dict.fromkeys((REGISTERED, HARDWARE_ERROR, MOVING, MOVING_STATUS, TEMPERATURE, BACKUP), Field(1))
+    table |= dict.fromkeys((TICK, PWM, CURRENT, VOLTAGE), Field(2))
+    table |= dict.fromkeys((VELOCITY, POSITION, VELOCITY_PLAN, POSITION_PLAN), Field(4))
+    if model.current:
+        table[CURRENT_LIMIT] = Field(2, (0, model.current))
+        table[GOAL_CURRENT] = Field(2, (-model.current, model.current))
+    return table
+
+
+_LIMITED = {GOAL_PWM: PWM_LIMIT, GOAL_CURRENT: CURRENT_LIMIT, GOAL_VELOCITY: VELOCITY_LIMIT}
+"""Goals, and the registers that hold the greatest of them."""
+
+
+def factory(model: Model, identity: int = 1, baud: int = 1) -> bytearray:
+    """The 64 bytes of a new servo's EEPROM."""
+    memory = bytearray(EEPROM)
+    values = {
+        MODEL_NUMBER: model.number,
+        FIRMWARE_VERSION: FIRMWARE,
+        ID: identity,
+        BAUD_RATE: baud,
+        RETURN_DELAY: 250,
+        OPERATING_MODE: POSITION_MODE,
+        SECONDARY_ID: 255,
+        PROTOCOL: 2,
+        MOVING_THRESHOLD: 10,
+        MAX_TEMPERATURE: model.hot,
+        MAX_VOLTAGE: model.volts[1],
+        MIN_VOLTAGE: model.volts[0],
+        PWM_LIMIT: FULL_PWM,
+        VELOCITY_LIMIT: model.speed[0],
+        MAX_LIMIT: TURN - 1,
+        SHUTDOWN: model.shutdown,
+        **({CURRENT_LIMIT: model.current} if model.current else {}),
+    }
+    table = fields(model)
+    for address, value in values.items():
+        size = table[address].size
+        memory[address : address + size] = value.to_bytes(size, "little")
+    return memory
+
+
+def set_up(model: Model, identity: int) -> bytearray:
+    """The EEPROM after `lerobot-setup-motors`: a number of its own, and a million bits a second."""
+    return factory(model, identity, BAUD_RATES.index(1_000_000))
+
+
+def calibrated(model: Model, identity: int, entry: Mapping[str, int], mode: int) -> bytes:
+    """A servo's EEPROM after LeRobot's calibration has found `entry`, and has left it in that operating mode."""
+    memory = set_up(model, identity)
+    memory[OPERATING_MODE] = mode
+    values = {OFFSET: "homing_offset", MIN_LIMIT: "range_min", MAX_LIMIT: "range_max"}
+    for address, name in values.items():
+        memory[address : address + 4] = entry[name].to_bytes(4, "little", signed=True)
+    return bytes(memory)
+
+
+class DynamixelServo(Servo):
+    """One servo of the X series.
+
+    It goes to places: in the modes for current, velocity and PWM it stays limp. Gains scale the simulated servo's own,
+    1 being what the servo comes with; the derivative is not looked at, as a geared motor is damped without it.
+    """
+
+    def __init__(self, model: Model, identity: int, mount: int, eeprom: bytes | None = None) -> None:
+        self.model = model
+        self.supply = model.supply
+        super().__init__(mount, eeprom or bytes(set_up(model, identity)))
+        self.fields = fields(model)
+        self.memory = bytearray(SIZE)
+        self._waiting: tuple[int, bytes] | None = None
+        self._errors = 0
+        self._turned = 0
+        self._milliseconds = 0.0
+        self.power_up()
+
+    def power_up(self) -> None:
+        self.memory[:] = self.eeprom + bytes(SIZE - EEPROM)
+        self.memory[STATUS_LEVEL] = 2
+        self._waiting, self._errors = None, 0
+        self._forget_turns()
+        self._suit_mode()
+        self.relieve()
+        self.aim(self.position)
+
+    @property
+    def identity(self) -> int:
+        return self.memory[ID]
+
+    @property
+    def error(self) -> int:
+        """The alert bit of its status packets."""
+        return 128 if self._errors else 0
+
+    def orders(self) -> Orders:
+        limit = abs(self._number(GOAL_PWM)) / FULL_PWM
+        if self._mode == CURRENT_POSITION_MODE:
+            limit = min(limit, abs(self._number(GOAL_CURRENT)) / self.model.current)
+        speed, acceleration = self._number(SPEED), self._number(ACCELERATION)
+        stiffness = self._number(GAIN_P) / self.model.gains[1]
+        return Orders(
+            torque=self.memory[TORQUE] == 1 and self._mode in _GOING_TO_PLACES,
+            goal=self._along(self._number(GOAL)),
+            speed=_SPEED_UNIT * speed if speed else math.inf,
+            acceleration=_ACCELERATION_UNIT * acceleration if acceleration else 1e9,
+            limit=limit,
+            overload=0.95 * limit,
+            patience=2.0,
+            protective=0.0 if self.memory[SHUTDOWN] & ERROR_OVERLOAD else 1.0,
+            hot=float(self.memory[MAX_TEMPERATURE]) if self.memory[SHUTDOWN] & ERROR_HEAT else math.inf,
+            low=self._number(MIN_VOLTAGE) / 10,
+            high=self._number(MAX_VOLTAGE) / 10,
+            stiffness=stiffness,
+            damping=math.sqrt(stiffness),
+        )
+
+    def let_go(self) -> None:
+        self.memory[TORQUE] = 0
+
+    def aim(self, position: float) -> None:
+        self._set(GOAL, round(self._shown(position)))
+
+    def step(self, seconds: float, position: float, velocity: float, load: float) -> Drive:
+        drive = super().step(seconds, position, velocity, load)
+        self._milliseconds += 1000 * seconds
+        low, high = self._number(MIN_VOLTAGE) / 10, self._number(MAX_VOLTAGE) / 10
+        self._errors |= (
+            ERROR_VOLTAGE * (not low <= self.voltage <= high)
+            | ERROR_HEAT * (self.temperature >= self.memory[MAX_TEMPERATURE])
+            | ERROR_OVERLOAD * self.overloaded
+        )
+        if self._shut_down:
+            self.let_go()
+            return Drive(None, 0.0, 0.0, 0.0)
+        return drive
+
+    def read(self, address: int, count: int) -> bytes | None:
+        """`count` bytes from `address` on; None beyond the table."""
+        self._refresh()
+        return bytes(self.memory[address : address + count]) if address + count <= SIZE else None
+
+    def write(self, address: int, values: bytes) -> int:
+        """Set the registers from `address` on, all or none; an error number, 0 if they are set."""
+        written = list(self._cut(address, values))
+        for register, field, part in written:
+            if refusal := self._refusal(register, field, part):
+                return refusal
+        for register, _, part in written:
+            self._take(register, part)
+        return 0
+
+    def postpone(self, address: int, values: bytes) -> int:
+        """Keep a write for `act`; an error number, 0 if it is one that can be done."""
+        for register, field, part in self._cut(address, values):
+            if refusal := self._refusal(register, field, part):
+                return refusal
+        self._waiting = address, values
+        self.memory[REGISTERED] = 1
+        return 0
+
+    def act(self) -> int:
+        """Do the write that was postponed; an error number, 0 if it is done."""
+        if self._waiting is None:
+            return INSTRUCTION
+        waiting, self._waiting = self._waiting, None
+        self.memory[REGISTERED] = 0
+        return self.write(*waiting)
+
+    def reset(self, option: int) -> int:
+        """As new: all (255), but for its number (1), or but for number and rate (2); an error number."""
+        if option not in (255, 1, 2):
+            return RANGE
+        identity = self.identity if option != 255 else 1
+        baud = self.memory[BAUD_RATE] if option == 2 else 1
+        self.eeprom[:] = factory(self.model, identity, baud)
+        self.saved += 1
+        self.power_up()
+        return 0
+
+    # -- registers --------------------------------------------------------------------------------------------------
+
+    @property
+    def _mode(self) -> int:
+        return self.memory[OPERATING_MODE]
+
+    @property
+    def _shut_down(self) -> bool:
+        return bool(self._errors & self.memory[SHUTDOWN])
+
+    def _cut(self, address: int, values: bytes) -> Iterator[tuple[int, Field | None, bytes]]:
+        """The registers that are written, with what is to be in them; no field where there is none."""
+        end, register = address + len(values), address
+        while register < end:
+            field = self.fields.get(register)
+            size = field.size if field else 1
+            yield register, field, values[register - address : register - address + size]
+            register += size
+
+    def _refusal(self, register: int, field: Field | None, part: bytes) -> int:
+        if field is None or field.span is None or (register < EEPROM and self.memory[TORQUE]):
+            return ACCESS
+        if len(part) < field.size:
+            return LENGTH
+        low, high = field.span
+        number = int.from_bytes(part, "little", signed=low < 0)
+        if not low <= number <= high or (register == OPERATING_MODE and number not in self.model.modes):
+            return RANGE
+        if register in _LIMITED and abs(number) > self._number(_LIMITED[register]):
+            return LIMIT
+        bounded = register == GOAL and self._mode == POSITION_MODE
+        return LIMIT if bounded and not self._number(MIN_LIMIT) <= number <= self._number(MAX_LIMIT) else 0
+
+    def _take(self, register: int, part: bytes) -> None:
+        mode, span = self._mode, slice(register, register + len(part))
+        self.memory[span] = part
+        if register < EEPROM:
+            self.eeprom[span] = part
+            self.saved += 1
+        if register == OPERATING_MODE and self._mode != mode:
+            self._suit_mode()
+            if self._mode not in _MANY_TURNS:
+                self._forget_turns()
+        elif register == GOAL and self.memory[DRIVE_MODE] & TORQUE_BY_GOAL:
+            self.memory[TORQUE] = 1
+        if register == TORQUE:
+            self.relieve()
+        if self._shut_down:
+            # Only a reboot helps.
+            self.memory[TORQUE] = 0
+
+    def _suit_mode(self) -> None:
+        """Gains, profile and goals as they are whenever the operating mode has changed."""
+        derivative, position, velocity_i, velocity_p = self.model.gains
+        values = {GAIN_D: derivative, GAIN_P: position, VELOCITY_I: velocity_i, VELOCITY_P: velocity_p}
+        values |= dict.fromkeys((GAIN_I, FEEDFORWARD_1, FEEDFORWARD_2, SPEED, ACCELERATION), 0)
+        values |= {goal: self._number(limit) for goal, limit in _LIMITED.items() if goal in self.fields}
+        for register, value in values.items():
+            self._set(register, value)
+
+    def _refresh(self) -> None:
+        """Bring the registers that show the present up to date."""
+        speed = round(self._direction * self.velocity / _SPEED_UNIT)
+        self._set(POSITION, round(self._shown(self.position)))
+        self._set(VELOCITY, speed)
+        self._set(PWM, round(FULL_PWM * self.load))
+        self._set(CURRENT, round((self.model.current or 1000) * self.load))
+        self._set(POSITION_PLAN, round(self._shown(self._target)))
+        self._set(VELOCITY_PLAN, round(self._direction * self._speed / _SPEED_UNIT))
+        self._set(VOLTAGE, round(10 * self.voltage))
+        self._set(TICK, int(self._milliseconds) % 32_768)
+        self.memory[TEMPERATURE] = min(max(round(self.temperature), 0), 255)
+        self.memory[MOVING] = abs(speed) > self._number(MOVING_THRESHOLD)
+        self.memory[HARDWARE_ERROR] = self._errors
+
+    def _number(self, register: int) -> int:
+        field = self.fields[register]
+        signed = field.span is None or field.span[0] < 0
+        return int.from_bytes(self.memory[register : register + field.size], "little", signed=signed)
+
+    def _set(self, register: int, value: int) -> None:
+        size = self.fields[register].size
+        self.memory[register : register + size] = (value % (1 << 8 * size)).to_bytes(size, "little")
+
+    # -- places -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _direction(self) -> int:
+        return -1 if self.memory[DRIVE_MODE] & INVERTED else 1
+
+    def _encoder(self, position: float) -> float:
+        """What the encoder has counted, ticks."""
+        counted = self._direction * (self.mount + position) - self._turned
+        return counted if self._mode in _MANY_TURNS else counted % TURN
+
+    def _shown(self, position: float) -> float:
+        """A place along the joint as Present_Position shows it."""
+        offset = self._number(OFFSET)
+        ignored = self._mode == POSITION_MODE and abs(offset) > _JOINT_OFFSET
+        return self._encoder(position) + (0 if ignored else offset)
+
+    def _along(self, shown: float) -> float:
+        """Where the joint is when Present_Position shows that; within a turn it does not go across the seam."""
+        return self.position + self._direction * (shown - self._shown(self.position))
+
+    def _forget_turns(self) -> None:
+        """Count from within one turn."""
+        self._turned = TURN * math.floor(self._direction * (self.mount + self.position) / TURN)
