@@ -31,6 +31,8 @@ TYPES = {
     "lekiwi": "lekiwi",
     "bi_so101": "bi_so_follower",
     "simulated_so101": "so101_follower",
+    "simulated_koch": "koch_follower",
+    "simulated_bi_so101": "bi_so_follower",
 }
 
 
@@ -137,13 +139,19 @@ def test_cameras_stand_where_the_simulated_ones_do(path: Path) -> None:
         assert re.search(f"{view}: .*?{words}", comments), f"{view}: {words}"
 
 
-def test_the_simulated_robot_is_configured_as_sim_robot_writes_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "robot", "folder"),
+    [("simulated_so101", "so101", "sim_robot"), ("simulated_koch", "koch", "sim_koch")],
+)
+def test_the_simulated_robot_is_configured_as_sim_robot_writes_it(
+    name: str, robot: str, folder: str, tmp_path: Path
+) -> None:
     from progress_envs.hardware.server import Options
     from progress_envs.hardware.simulated import write_config
 
-    (tmp_path / "sim_robot").mkdir()
-    written = read(write_config(Options(folder=str(tmp_path / "sim_robot"))))["robot"]
-    committed = read(FOLDER / "simulated_so101.yaml")["robot"]
+    (tmp_path / folder).mkdir()
+    written = read(write_config(Options(folder=str(tmp_path / folder), robot=robot)))["robot"]
+    committed = read(FOLDER / f"{name}.yaml")["robot"]
 
     def short(value: Any) -> Any:
         if isinstance(value, dict):
@@ -151,3 +159,25 @@ def test_the_simulated_robot_is_configured_as_sim_robot_writes_it(tmp_path: Path
         return value.removeprefix(f"{tmp_path}/") if isinstance(value, str) else value
 
     assert short(written) == committed
+
+
+def test_the_two_simulated_arms_are_configured_as_sim_robot_writes_each(tmp_path: Path) -> None:
+    from progress_envs.hardware.server import Options
+    from progress_envs.hardware.simulated import write_config
+
+    both = read(FOLDER / "simulated_bi_so101.yaml")["robot"]
+    for side in ("left", "right"):
+        (tmp_path / f"sim_{side}").mkdir()
+        place = str(tmp_path / both["calibration_dir"])
+        options = Options(
+            folder=str(tmp_path / f"sim_{side}"), id=f"{both['id']}_{side}", calibration_dir=place
+        )
+        one = read(write_config(options))["robot"]
+        arm_config = both[f"{side}_arm_config"]
+        assert one["port"] == str(tmp_path / arm_config["port"])
+        assert one["max_relative_target"] == arm_config["max_relative_target"]
+        assert {view: c["source"] for view, c in one["cameras"].items()} == {
+            view: str(tmp_path / camera["source"]) for view, camera in arm_config["cameras"].items()
+        }
+        # Where LeRobot's driver of two arms looks for it.
+        assert (tmp_path / both["calibration_dir"] / f"{both['id']}_{side}.json").exists()

@@ -14,6 +14,10 @@ class Config:
 
     robot: str = "so101"
     """Whose servos and driver: so101 (Feetech) or koch (Dynamixel); the links are the SO-101's."""
+    id: str = "simulated"
+    """LeRobot's id of it."""
+    calibration_dir: Path | None = None
+    """Where its calibration lies as ID.json, for two arms that share one place; none for its folder."""
     task: str = "PickPlace"
     """What stands on the table: a task, by name."""
     folder: Path = Path("sim_robot")
@@ -65,6 +69,8 @@ def run(config: Config) -> None:
     options = Options(
         folder=str(config.folder),
         robot=config.robot,
+        id=config.id,
+        calibration_dir=str(config.calibration_dir or ""),
         task=config.task,
         seed=config.seed,
         split=config.split,

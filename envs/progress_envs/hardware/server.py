@@ -32,6 +32,9 @@ from progress_envs.scene import TIMESTEP, VIEWS
 PORT, EEPROM = "port", "eeprom.json"
 """Names in the robot's folder: the serial port, and what the servos remember."""
 
+ROBOT_ID = "simulated"
+"""LeRobot's id of the robot, unless told otherwise; its calibration is `calibration/simulated.json`."""
+
 _PATIENCE = 0.25
 """Seconds that the simulation may be behind the clock before it gives them up."""
 
@@ -44,6 +47,8 @@ class Options:
 
     folder: str
     robot: str = "so101"
+    id: str = ROBOT_ID
+    calibration_dir: str = ""
     task: str = "PickPlace"
     seed: int = 0
     split: str | None = None
@@ -56,6 +61,11 @@ class Options:
     calibrated: bool = True
     wire_time: bool = False
     faults: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def calibrations(self) -> Path:
+        """Where LeRobot looks for `ID.json`."""
+        return Path(self.calibration_dir or Path(self.folder) / "calibration").absolute()
 
 
 class Server:

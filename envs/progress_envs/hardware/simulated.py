@@ -23,13 +23,10 @@ from progress_datasets.errors import UserError
 from progress_envs.hardware.control import CONTROL
 from progress_envs.hardware.faults import Faults
 from progress_envs.hardware.kinds import kind_of
-from progress_envs.hardware.server import PORT, Options
+from progress_envs.hardware.server import PORT, ROBOT_ID, Options
 
 CONFIG = "robot.yaml"
 """In the robot's folder: its config for LeRobot's commands."""
-
-ROBOT_ID = "simulated"
-"""LeRobot's id of the robot; its calibration is `calibration/simulated.json`."""
 
 MAX_STEP = 20.0
 """`max_relative_target` of the configs that are made here: degrees, and hundredths of the gripper's opening."""
@@ -155,6 +152,8 @@ class SimulatedRobot(RobotControl):
 
     Args:
         robot: "so101" or "koch": whose servos and protocol.
+        id: LeRobot's id of it.
+        calibration_dir: where LeRobot looks for its calibration; `calibration` in the folder if None.
         task: a task's name.
         seed: of the first episode.
         folder: where its port, pictures and calibration lie; a temporary one if None.
@@ -180,6 +179,8 @@ class SimulatedRobot(RobotControl):
         seed: int = 0,
         *,
         robot: str = "so101",
+        id: str = ROBOT_ID,
+        calibration_dir: Path | None = None,
         folder: Path | None = None,
         split: str | None = None,
         vary: Sequence[str] | None = None,
@@ -198,6 +199,8 @@ class SimulatedRobot(RobotControl):
         self.options = Options(
             folder=str(place.absolute()),
             robot=robot,
+            id=id,
+            calibration_dir="" if calibration_dir is None else str(Path(calibration_dir).absolute()),
             task=task,
             seed=seed,
             split=split,
@@ -252,8 +255,8 @@ class SimulatedRobot(RobotControl):
         size, fps = self.options.image_size, self.options.camera_fps
         return RobotConfig.get_choice_class(kind.type)(
             port=self.port,
-            id=ROBOT_ID,
-            calibration_dir=self.folder / "calibration",
+            id=self.options.id,
+            calibration_dir=self.options.calibrations,
             max_relative_target=max_relative_target,
             cameras={
                 view: SimulatedCameraConfig(
@@ -333,14 +336,14 @@ def write_config(options: Options) -> Path:
     folder, size = Path(options.folder).absolute(), options.image_size
     kind = kind_of(options.robot)
     if options.calibrated:
-        calibration = folder / "calibration" / f"{ROBOT_ID}.json"
+        calibration = options.calibrations / f"{options.id}.json"
         calibration.parent.mkdir(parents=True, exist_ok=True)
         calibration.write_text(json.dumps(kind.calibration(options.arm), indent=4) + "\n")
     robot = {
         "type": kind.type,
         "port": str(folder / PORT),
-        "id": ROBOT_ID,
-        "calibration_dir": str(folder / "calibration"),
+        "id": options.id,
+        "calibration_dir": str(options.calibrations),
         **kind.options,
         "max_relative_target": MAX_STEP,
         "cameras": {
