@@ -45,7 +45,7 @@ VERBS: dict[str, Verb] = {
     "evaluate": Verb("progress_rm.evaluate", "measure a reward model on held-out episodes, beside a clock"),
     "rl": Verb("progress_policies.rl", "let a policy learn online, its reward shaped by progress"),
     "sim-robot": Verb(
-        "progress_envs.sim_robot", "run a simulated SO-101 that LeRobot's drivers take for a real one"
+        "progress_envs.sim_robot", "run a simulated arm that LeRobot's drivers take for a real one"
     ),
     "run": Verb(
         "progress_policies.run", "run a policy on a robot, watched by a reward model and kept within limits"
@@ -72,7 +72,11 @@ def usage() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; 0 on success, 2 on a user's mistake, 130 when interrupted, 141 when nobody reads the output."""
+    """Run one verb; its exit code.
+
+    0 on success, 1 if something went wrong that is nobody's mistake, 2 on a user's mistake, 130 when interrupted, 141
+    when nobody reads the output.
+    """
     try:
         code = _main(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
@@ -98,7 +102,7 @@ def _main(arguments: list[str]) -> int:
         hint = f"did you mean '{close[0]}'?" if close else "see progress-rm --help"
         print(f"progress-rm: there is no verb '{name}'; {hint}", file=sys.stderr)
         return 2
-    from progress_datasets.errors import UserError
+    from progress_datasets.errors import Failed, UserError
 
     _quieten()
     try:
@@ -112,6 +116,9 @@ def _main(arguments: list[str]) -> int:
     except UserError as error:
         print(f"progress-rm {name}: {error}", file=sys.stderr)
         return 2
+    except Failed as error:
+        print(f"progress-rm {name}: {error}", file=sys.stderr)
+        return error.status
     except PermissionError as error:
         print(f"progress-rm {name}: {error.filename}: permission denied; name another place", file=sys.stderr)
         return 2

@@ -211,8 +211,8 @@ def _build(cls: type, raw: Mapping[str, Any], default: object | None, prefix: st
     try:
         return cls(**values)
     except ValueError as error:
-        where = f"--{prefix[:-1]}" if prefix else program
-        raise UserError(f"{where}: {' '.join(str(error).split())}") from error
+        where = f"--{prefix[:-1]}: " if prefix else ""
+        raise UserError(f"{where}{' '.join(str(error).split())}") from error
 
 
 def _is_none(value: object) -> bool:

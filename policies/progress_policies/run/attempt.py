@@ -39,6 +39,7 @@ class Attempt:
         latency_ms: from the oldest picture of a tick to the loop knowing what the reward model says of it.
         clipped: ticks in which limits changed the action.
         waited: ticks in which there was no action.
+        by_person: ticks in which a person moved the arm.
         progress: the last answer.
     """
 
@@ -52,4 +53,5 @@ class Attempt:
     latency_ms: list[float] = field(default_factory=list)
     clipped: int = 0
     waited: int = 0
+    by_person: int = 0
     progress: Message | None = None
