@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,8 @@ class ActionQueue:
     """Which action is due at a tick, and when the policy has to look again.
 
     An action is executed at the tick that it was meant for or not at all: what a policy thinks about for three ticks
-    loses its first three actions, as if it had thought for no time and its first actions were skipped.
+    loses its first three actions, as if it had thought for no time and its first actions were skipped. A policy that
+    says one action at a time has no other for the next tick, so there that one is executed.
 
     Attributes:
         used: actions of a chunk that are executed at most.
@@ -40,6 +41,8 @@ class ActionQueue:
     def add(self, chunk: Chunk, tick: int) -> None:
         """Take a chunk that arrives before tick `tick`; an older one than there is already is dropped."""
         self._latencies.append(max(0, tick - chunk.tick))
+        if len(chunk.actions) == 1:
+            chunk = replace(chunk, tick=max(chunk.tick, tick))
         if self._chunk is None or chunk.tick >= self._chunk.tick:
             self._chunk = chunk
 

@@ -14,6 +14,7 @@ from progress_policies.run.config import Config
 from progress_policies.run.crew import Crew, seen_at
 from progress_policies.run.ending import TROUBLE, begin, help_came, judge
 from progress_policies.run.faults import Fault
+from progress_policies.run.motors import BUS_ERRORS
 from progress_policies.run.pace import Pace
 from progress_policies.run.reward_worker import estimate_of
 from progress_policies.run.robot import Arm, Images, Trouble
@@ -257,9 +258,13 @@ class Loop:
         assert self.teleop is not None
         try:
             action = self.teleop.get_action()
+        except BUS_ERRORS as error:
+            # A leader arm loses packets as a follower does.
+            raise Trouble(Fault("teleop_lost", f"{type(error).__name__}: {error}")) from error
         except Exception as error:
             raise Stop(Fault("teleop_lost", f"{type(error).__name__}: {error}")) from error
         self._start_clock()
+        self._attempt.by_person += 1
         return action
 
     def _start_clock(self) -> None:

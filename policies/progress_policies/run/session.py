@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
@@ -27,6 +28,12 @@ from progress_policies.run.robot import Arm, Trouble
 class Session:
     """One robot, one crew, any number of attempts.
 
+    Args:
+        config: the options.
+        show: tells a person what happens.
+        players: who plays policy and reward model, if not those of the options.
+        lay_out: puts things in their places before each attempt, given its number; where a program does that.
+
     Attributes:
         attempts: what they were like.
         saved: numbers of the recorded episodes; None where an episode was lost.
@@ -36,9 +43,13 @@ class Session:
     """
 
     def __init__(
-        self, config: Config, show: Callable[[str], None] = lambda text: None, players: Players | None = None
+        self,
+        config: Config,
+        show: Callable[[str], None] = lambda text: None,
+        players: Players | None = None,
+        lay_out: Callable[[int], object] | None = None,
     ) -> None:
-        self.config, self.show, self.players = config, show, players
+        self.config, self.show, self.players, self.lay_out = config, show, players, lay_out
         self.attempts: list[Attempt] = []
         self.saved: list[int | None] = []
         self.unreachable: list[str] = []
@@ -60,7 +71,7 @@ class Session:
             crews.check_policy(crew, arm)
             # Only now, with everything ready and checked, are motors enabled.
             arm.check()
-            with open_keys() as keys, self._interruptible(), self._teleoperator() as teleop:
+            with open_keys() as keys, self._interruptible(), self._teleoperator(arm) as teleop:
                 arm.connect()
                 # Not while connecting: drivers wait busily, and the system would throttle the claim.
                 with first_claim():
@@ -82,6 +93,7 @@ class Session:
                 if number and not self._reset(loop, keys):
                     break
                 self._prepare(crew)
+                self._lay_out(number, crew)
                 attempt = loop.run()
                 self.attempts.append(attempt)
                 self._save(loop, attempt)
@@ -114,6 +126,17 @@ class Session:
         if message is None or "begun" not in message:
             reason = (message or {}).get("failed", "the recorder does not answer")
             raise UserError(f"--recording.root={self.config.recording.root}: {reason}")
+
+    def _lay_out(self, number: int, crew: Crew) -> None:
+        """Have things put in their places, while the watchdog is kept informed; the arm may be put elsewhere, too."""
+        if self.lay_out is None:
+            return
+        with ThreadPoolExecutor(1) as hands:
+            work = hands.submit(self.lay_out, number)
+            while not work.done():
+                self._alive(crew)
+                time.sleep(0.01)
+        work.result()
 
     def _save(self, loop: Loop, attempt: Attempt) -> None:
         """Let the recorder save, while the arm holds."""
@@ -198,19 +221,33 @@ class Session:
                 signal.signal(number, handler)
 
     @contextmanager
-    def _teleoperator(self) -> Iterator[Any]:
+    def _teleoperator(self, arm: Arm) -> Iterator[Any]:
         if self.config.teleop is None:
             yield None
             return
+        kind, name = self.config.teleop.type, self.config.teleop.id
         teleop = make_teleoperator_from_config(self.config.teleop)
+        missing = [joint for joint in arm.names if joint not in teleop.action_features]
+        if missing:
+            raise UserError(
+                f"--teleop.type={kind}: does not say where '{missing[0]}' is to go; choose one that moves the robot's "
+                "own joints, such as its leader arm"
+            )
         try:
-            teleop.connect()
+            teleop.connect(calibrate=False)
         except BUS_ERRORS as error:
             raise UserError(f"--teleop: cannot connect ({error}); check power, cable and port") from error
         try:
+            if not teleop.is_calibrated:
+                raise UserError(
+                    f"--teleop.id={name}: is not calibrated as on file; run lerobot-calibrate with the same type, "
+                    "port and id first"
+                )
             yield teleop
         finally:
-            teleop.disconnect()
+            # It is nothing that the arm depends on any more.
+            with suppress(*BUS_ERRORS):
+                teleop.disconnect()
 
 
 def show_on_terminal(text: str) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import multiprocessing
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from lerobot.robots.so_follower import SO101FollowerConfig
+from lerobot.teleoperators.so_leader import SO101LeaderConfig
 
 from progress_envs import arm
 from progress_policies.run.attempt import Attempt
@@ -152,6 +154,7 @@ def play(
     config = Config(
         robot=SO101FollowerConfig(port="none"),
         policy=PolicyOptions(path="played"),
+        teleop=None if teleop is None else SO101LeaderConfig(port="none"),
         fps=FPS,
         ending=EndingOptions(**{"time_limit_s": 0.3, "stall_s": 0, "success_s": 0.05, **ending}),
         safety=SafetyOptions(stale_s=0.1),
@@ -292,6 +295,86 @@ def test_a_person_takes_over_and_gives_back() -> None:
     assert roll[-1] < roll[20], "the policy turns it back"
     resets = [message for message in crew.policy.asked if "reset" in message]  # type: ignore[union-attr]
     assert len(resets) == 2, "the policy begins anew after that"
+
+
+def test_a_persons_actions_are_held_to_the_same_limits() -> None:
+    class Wild(Person):
+        def __init__(self, **other: float) -> None:
+            self.goal = {**dict(zip(arm.NAMES, [*HOME[:4], 170.0, HOME[5]], strict=True)), **other}
+
+        def get_action(self) -> dict[str, float]:
+            return self.goal
+
+    attempt, body, loop, _ = play(teleop=Wild(), keys={2: "h"}, time_limit_s=2.0)
+    assert attempt.ended_by == "time"
+    assert attempt.clipped >= attempt.by_person > 20
+    sent = np.array(body.sent)
+    assert sent[:, 4].max() <= loop.arm.limits.high[4] < 170
+    assert (np.abs(np.diff(sent, axis=0)).max(axis=0) <= loop.arm.limits.step + 1e-9).all()
+    for value, kind in ((float("nan"), "action_invalid"), (500.0, "action_range")):
+        attempt, body, *_ = play(teleop=Wild(**{"elbow_flex.pos": value}), keys={2: "h"})
+        assert attempt.ended_by == kind
+        assert all(np.isfinite(goal).all() for goal in body.sent)
+        assert body.held
+    partial = Wild()
+    del partial.goal["gripper.pos"]
+    assert play(teleop=partial, keys={2: "h"})[0].ended_by == "action_invalid"
+
+
+def test_a_teleoperator_may_miss_a_packet_but_not_be_gone() -> None:
+    class Shaky(Person):
+        asked, missing = 0, (3, 4)
+
+        def get_action(self) -> dict[str, float]:
+            self.asked += 1
+            if self.asked in self.missing or len(self.missing) > 2 < self.asked:
+                raise ConnectionError("no status packet")
+            return super().get_action()
+
+    assert play(teleop=Shaky(), keys={2: "h"})[0].ended_by == "time"
+    gone = Shaky()
+    gone.missing = (3, 4, 5)
+    attempt, body, *_ = play(teleop=gone, keys={2: "h"})
+    assert attempt.ended_by == "teleop_lost"
+    assert gone.asked == 5
+    assert body.held
+
+
+def test_while_a_teleoperator_hangs_the_loop_gives_no_sign_of_life() -> None:
+    beats: list[float] = []
+    crews: list[Crew] = []
+
+    class Slow(Person):
+        def get_action(self) -> dict[str, float]:
+            beats.append(crews[0].beat[0])
+            time.sleep(0.1)
+            beats.append(crews[0].beat[0])
+            return super().get_action()
+
+    play(teleop=Slow(), keys={2: "h"}, prepare=crews.append)
+    assert len(beats) >= 4
+    assert beats[0] == beats[1] < beats[2] == beats[3], "the watchdog counts from when it was asked"
+
+
+def test_trouble_hands_over_at_once_and_help_is_not_judged() -> None:
+    stuck = {"reward": seeing(0.2), "stall_s": 0.1, "time_limit_s": 0.6, "on_trouble": "teleop"}
+    attempt, body, loop, _ = play(**stuck, teleop=Person())
+    assert attempt.ended_by == "time"
+    assert np.array(body.sent)[-1, 4] > 3, "the person turns it"
+    assert 3 < attempt.by_person < loop.tick - 2
+    attempt, *_ = play(**stuck, teleop=Person(), keys={40: "r"})
+    assert attempt.ended_by == "time"
+
+
+def test_a_policy_that_says_one_action_at_a_time_is_followed() -> None:
+    def one(message: dict[str, Any]) -> dict[str, Any] | None:
+        answer = raising(message)
+        return answer and {**answer, "actions": answer["actions"][:1]}
+
+    attempt, body, *_ = play(policy=one)
+    assert attempt.ended_by == "time"
+    assert attempt.waited <= 2
+    assert np.ptp(np.array(body.sent)[:, 1]) > 3
 
 
 def test_trouble_asks_for_help() -> None:
