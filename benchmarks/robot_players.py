@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 from progress_envs.arm import HIGH, LOW
+from progress_envs.hardware.simulated import RobotControl
 from progress_policies.run.board import Board, Layout
 from progress_policies.run.policy_worker import PolicyOptions
 from progress_policies.run.reward_worker import answer
@@ -66,6 +68,32 @@ def goal(home: list[float], seconds: float) -> list[float]:
     wave = math.sin(2 * math.pi * seconds / PERIOD_S)
     asked = (joint + far * wave for joint, far in zip(home, SWING, strict=True))
     return [min(max(a, low + 5), high - 5) for a, low, high in zip(asked, LOW, HIGH, strict=True)]
+
+
+def demonstrate(
+    inbox: Inbox, memory: Any, layout: Layout, options: PolicyOptions, task: str, kind: str
+) -> None:
+    """A policy that asks the scripted expert of the simulated robot in the folder that is its path."""
+    robot = RobotControl(Path(options.path))
+    inbox.send({"ready": True, "needs": ["observation.state"], "used": 1})
+    while (message := inbox.receive()) is not None:
+        if "look" in message:
+            inbox.send({"tick": message["look"], "actions": [robot.expert_action().tolist()]})
+    robot.close()
+
+
+def tell(inbox: Inbox, memory: Any, layout: Layout, options: ModelOptions, task: str) -> None:
+    """A reward model that asks the simulated robot in the folder that is its path how far the task is."""
+    robot = RobotControl(Path(options.path))
+    stages = {"stages": ["task"], "priors": [1.0], "length_s": 10.0}
+    inbox.send({"ready": True, "label_scheme": "duration_prior", **stages})
+    while (message := inbox.receive()) is not None:
+        if "look" not in message:
+            continue
+        truth = robot.truth()
+        told = ProgressEstimate(truth.progress, "task", {}, 0.0, float(truth.succeeded))
+        inbox.send(answer(message["look"], told))
+    robot.close()
 
 
 def climb(inbox: Inbox, memory: Any, layout: Layout, options: ModelOptions, task: str) -> None:

@@ -1,0 +1,57 @@
+"""The parity benchmark: the plain env's side, the statistics, and what it prints; the driver's side takes minutes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+Load = Callable[[str], ModuleType]
+
+
+@pytest.fixture(scope="module")
+def bench(load: Load) -> ModuleType:
+    return load("robot_parity")
+
+
+def test_the_interval_of_a_difference_is_newcombes(bench: ModuleType) -> None:
+    # His example (a) in table II: 56/70 against 48/80.
+    assert bench.difference_interval(56, 70, 48, 80) == pytest.approx([0.0524, 0.3339], abs=5e-5)
+    low, high = bench.difference_interval(2, 2, 2, 2)
+    assert low == -high < -0.5, "two scenes say little"
+
+
+def test_what_the_two_places_have_in_common_is_counted_scene_by_scene(bench: ModuleType) -> None:
+    found = bench.summarise([True, True, False, False], [True, False, False, True])
+    assert (found["success_driver"], found["success_env"], found["difference"]) == (0.5, 0.5, 0.0)
+    assert (found["same_outcome"], found["episodes"]) == (2, 4)
+
+
+def test_the_expert_does_its_task_in_the_env(bench: ModuleType) -> None:
+    assert bench.play_env(bench.Player("", 10), [bench.SEED]) == [True]
+
+
+def test_a_policy_says_what_it_sees(bench: ModuleType, tmp_path: Path) -> None:
+    inputs = {
+        "observation.state": {"shape": [6]},
+        "observation.images.wrist": {"shape": [3, 48, 48]},
+        "observation.images.top": {"shape": [3, 48, 48]},
+    }
+    (tmp_path / "config.json").write_text(json.dumps({"input_features": inputs}))
+    assert bench.read_player(str(tmp_path), 10) == bench.Player(str(tmp_path), 10, ("wrist", "top"), 48)
+
+
+def test_the_last_line_is_the_result_and_names_no_folder(
+    bench: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench, "play_env", lambda player, seeds: [True] * len(seeds))
+    monkeypatch.setattr(bench, "play_driver", lambda player, seeds: ([True, False], {"bus": 1}))
+    monkeypatch.setattr(bench, "read_player", lambda folder, fps: bench.Player(folder, fps))
+    bench.main(["--episodes=2", "--policy=/home/me/policy"])
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (found["success_driver"], found["success_env"], found["difference"]) == (0.5, 1.0, -0.5)
+    assert (found["episodes"], found["faults"], found["policy"]) == (2, {"bus": 1}, "given")
+    assert found["command"] == "python benchmarks/robot_parity.py --episodes=2 --policy"
