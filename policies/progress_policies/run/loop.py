@@ -122,7 +122,7 @@ class Loop:
         options = self.config.safety
         self._who = POLICY if self.crew.policy is not None else PERSON
         used = int(self.crew.said.get("policy", {}).get("used", 1))
-        self.talk = Talk(self.crew, self.keys, self._attempt, used)
+        self.talk = Talk(self.crew, self.keys, self._attempt, used, self.tick)
         self._watches = {name: CameraWatch(name, shape, options) for name, shape in self.arm.views.items()}
         self._before: tuple[Joints, float] | None = None
         self._failures = 0

@@ -21,6 +21,12 @@ _REMEMBERED = 300
 class Talk:
     """Asks those who have nothing to do, and takes what they answer.
 
+    Args:
+        crew, keys: those whom it listens to.
+        attempt: is told what they say.
+        used: actions of a chunk that are executed at most.
+        first: the attempt's first tick.
+
     Attributes:
         queue: the policy's actions.
         estimate: the reward model's newest answer.
@@ -28,7 +34,8 @@ class Talk:
         full: the disk is.
     """
 
-    def __init__(self, crew: Crew, keys: Keys, attempt: Attempt, used: int) -> None:
+    def __init__(self, crew: Crew, keys: Keys, attempt: Attempt, used: int, first: int = 0) -> None:
+        self._first = first
         self._crew, self._keys, self._attempt = crew, keys, attempt
         self.queue = ActionQueue(used)
         self.estimate: Message | None = None
@@ -91,6 +98,9 @@ class Talk:
                     self._hear(worker.name, message)
 
     def _hear(self, name: str, message: Message) -> None:
+        if message.get("tick", self._first) < self._first:
+            # It was said of the attempt before.
+            return
         if name in self._asked:
             self._asked[name] = None
         if name == "policy" and "actions" in message and message["tick"] >= self._policy_since:

@@ -366,6 +366,19 @@ def test_trouble_hands_over_at_once_and_help_is_not_judged() -> None:
     assert attempt.ended_by == "time"
 
 
+def test_what_is_said_of_the_attempt_before_is_not_heard() -> None:
+    _, _, loop, crew = play(reward=seeing(0.1))
+    talk = Talk(crew, loop.keys, Attempt(), 8, first=50)
+    late = [{"tick": 49, "actions": [HOME.tolist()] * 10}], [{**seeing(1.0, 1.0)({"look": 49})}]  # type: ignore[dict-item]
+    crew.policy.waiting, crew.reward.waiting = late  # type: ignore[union-attr]
+    talk.arrived(None)
+    assert talk.estimate is None
+    assert talk.queue.due(50) is None
+    crew.reward.waiting = [seeing(1.0, 1.0)({"look": 50})]  # type: ignore[union-attr]
+    talk.arrived(None)
+    assert talk.estimate is not None
+
+
 def test_a_policy_that_says_one_action_at_a_time_is_followed() -> None:
     def one(message: dict[str, Any]) -> dict[str, Any] | None:
         answer = raising(message)
