@@ -267,6 +267,10 @@ def test_nothing_is_stretched(
     progress = model.track(episode).progress
     assert progress[0] == 0
     assert progress.max() < 0.5
+    failures = [e for e in labelled if not e.labels.done.any()]
+    assert failures
+    with pytest.raises(UserError, match="is complete, so protocol=done has no scale"):
+        model.learn_statistics(TrainingData(failures, model.config.tasks))
 
 
 def test_the_probability_is_the_models(done: Path, episode: EpisodeFeatures) -> None:

@@ -79,7 +79,11 @@ class ProcvlmRewardModel(ProtocolModel):
         return bool(self.config.protocol != "done")
 
     def learn_statistics(self, data: TrainingData) -> None:
-        """With protocol=done, what the model says of where complete demonstrations begin and end."""
+        """With protocol=done, what the model says of where complete demonstrations begin and end.
+
+        Raises:
+            UserError: a task has no complete one.
+        """
         if self.config.protocol == "done":
             self.config.done_scale = [self._scale(data, task) for task in range(len(data.tasks))]
 
@@ -95,6 +99,10 @@ class ProcvlmRewardModel(ProtocolModel):
             seen = look(episode, views, frames, self.config.image_size)
             ends.append(
                 self._log_done([Question(spec.instruction, task, shown) for shown in (seen[:1], seen)])
+            )
+        if not ends:
+            raise UserError(
+                f"no demonstration of '{spec.instruction}' is complete, so protocol=done has no scale; add one"
             )
         low, high = np.mean(ends, axis=0).tolist()
         if high - low < ALMOST:
