@@ -57,7 +57,7 @@ def test_black_and_wrong_pictures() -> None:
 
 
 @given(
-    latency=st.integers(0, 6), length=st.integers(1, 30), used=st.integers(1, 30), ticks=st.integers(40, 120)
+    latency=st.integers(0, 6), length=st.integers(2, 30), used=st.integers(1, 30), ticks=st.integers(40, 120)
 )
 def test_an_action_is_executed_at_its_tick_or_not_at_all(
     latency: int, length: int, used: int, ticks: int
@@ -81,6 +81,13 @@ def test_an_action_is_executed_at_its_tick_or_not_at_all(
             assert due[0] == tick
     if length > 2 * max(1, latency) + 1:
         assert waited == 0
+
+
+def test_a_single_action_is_executed_at_the_next_tick_as_there_is_no_other() -> None:
+    queue = ActionQueue(1)
+    queue.add(Chunk(10, np.full((1, 1), 1.0)), 12)
+    assert queue.due(12)[0] == 1.0  # type: ignore[index]
+    assert queue.due(13) is None
 
 
 def test_a_late_answer_does_not_replace_a_newer_one() -> None:
