@@ -44,8 +44,9 @@ IMAGE_SIZE = 96
 
 MIXTURE = "[expert:1,hesitant:1,clumsy:1,failing:3,fooling:4]"
 
-RULE = ["--weights.kappa_quantile=0.5"]
-"""How all scores become weights; plain numbers would suit one scale of scores and not another."""
+RULE = ["--weights.kappa_quantile=0.5", "--weights.gate=advanced"]
+"""How all scores become weights: episodes that by them end less than half done are left out, and of the rest the better
+half of frames has full weight. Plain numbers would suit one scale of scores and not another."""
 
 SIDES = {
     "bc": "plain BC on all demonstrations",
@@ -98,8 +99,8 @@ class Scale:
         encoder_steps: gradient steps of the shared extractor.
     """
 
-    demonstrations: int = 200
-    steps: int = 2500
+    demonstrations: int = 400
+    steps: int = 10_000
     batch: int = 64
     episodes: int = 100
     rewards: int = 20

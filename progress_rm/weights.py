@@ -29,7 +29,7 @@ Ints = NDArray[np.integer[Any]]
 EPSILON = 1e-6
 """Keeps the formula finite where all frames gain alike; also how far rounding may move a gain."""
 
-GATES = ("none", "recorded", "scored")
+GATES = ("none", "recorded", "scored", "advanced")
 
 
 @dataclass
@@ -43,9 +43,12 @@ class WeightOptions:
     lower_bound: float = 0.0
     """Standard deviations of the scores' uncertainty that are taken off a chunk's progress."""
     gate: str = "none"
-    """Which episodes count: none (all), recorded (outcome is success), scored (the scores say so at their end)."""
+    """Which episodes count: none (all), recorded (outcome is success), scored (the scores say so at their end), or
+    advanced (those that end with much progress, complete or not: they show most of the task)."""
     gate_success: float = 0.5
     """With gate=scored: least probability of success at an episode's last frame."""
+    gate_progress: float = 0.5
+    """With gate=advanced: least progress there."""
 
     def __post_init__(self) -> None:
         if self.kappa is not None and self.kappa_quantile is not None:
@@ -58,6 +61,9 @@ class WeightOptions:
             raise ValueError(f"lower_bound={self.lower_bound} raises the bound; give 0 or more")
         if self.gate not in GATES:
             raise ValueError(f"gate={self.gate} is unknown; choose one of {', '.join(GATES)}")
+        for name in ("gate_success", "gate_progress"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}={getattr(self, name)} is out of range; give 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -259,6 +265,8 @@ def _gate(scores: FrameScores, options: WeightOptions, where: str) -> NDArray[np
     """Which episodes count, bool [E]."""
     if options.gate == "none":
         return np.ones(len(scores.starts), dtype=bool)
+    if options.gate == "advanced":
+        return np.asarray(scores.progress[scores.ends - 1] >= options.gate_progress)
     if options.gate == "scored":
         if scores.success is None:
             raise UserError(

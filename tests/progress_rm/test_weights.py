@@ -153,6 +153,10 @@ def test_gates(toy: EpisodeDataset) -> None:
         assert kept == [toy.info(e)["outcome"] == "success" or gate == "scored" for e in range(8)]
     strict = weigh_scores(scores, 5, WeightOptions(gate="scored", gate_success=0.9))
     assert [bool(strict.of(e).any()) for e in range(8)] == [e % 4 != 3 for e in range(8)]
+    reached = [float(toy.column("progress", e)[-1]) for e in range(8)]
+    for least in (0.0, 0.5, 0.9):
+        far = weigh_scores(scores, 5, WeightOptions(gate="advanced", gate_progress=least))
+        assert [bool(far.of(e).any()) for e in range(8)] == [end >= least for end in reached]
 
 
 def test_lerobots_file_is_read_too(toy: EpisodeDataset, tmp_path: Path) -> None:
@@ -205,6 +209,8 @@ def test_mistakes_are_one_line(
         {"kappa_quantile": 1.5},
         {"lower_bound": -1},
         {"gate": "no"},
+        {"gate_success": 1.5},
+        {"gate_progress": -0.5},
     ],
 )
 def test_options_that_cannot_be(options: dict[str, Any]) -> None:
