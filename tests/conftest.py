@@ -183,17 +183,30 @@ class Loopback:
 
     def __init__(self) -> None:
         self.url = ""
-        self.replies: list[str | int] = ["Remaining: none\n<progress>100.00%</progress>"]
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
+        self.replies: list[str | int] = []
+        self.forget()
+
+    def forget(self) -> None:
+        """Be as new."""
+        self.asked.clear()
+        self.keys.clear()
+        self.replies[:] = ["Remaining: none\n<progress>100.00%</progress>"]
 
     def answer(self) -> str | int:
         return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
 
 
+@pytest.fixture
+def loopback(running_loopback: Loopback) -> Loopback:
+    """A running endpoint, which knows nothing of other tests."""
+    running_loopback.forget()
+    return running_loopback
+
+
 @pytest.fixture(scope="session")
-def loopback() -> Iterator[Loopback]:
-    """A running endpoint."""
+def running_loopback() -> Iterator[Loopback]:
     state, lock = Loopback(), threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):

@@ -147,7 +147,7 @@ def test_the_simulated_robot_is_configured_as_sim_robot_writes_it(
     name: str, robot: str, folder: str, tmp_path: Path
 ) -> None:
     from progress_envs.hardware.server import Options
-    from progress_envs.hardware.simulated import write_config
+    from progress_envs.hardware.written_config import write_config
 
     (tmp_path / folder).mkdir()
     written = read(write_config(Options(folder=str(tmp_path / folder), robot=robot)))["robot"]
@@ -163,7 +163,7 @@ def test_the_simulated_robot_is_configured_as_sim_robot_writes_it(
 
 def test_the_two_simulated_arms_are_configured_as_sim_robot_writes_each(tmp_path: Path) -> None:
     from progress_envs.hardware.server import Options
-    from progress_envs.hardware.simulated import write_config
+    from progress_envs.hardware.written_config import write_config
 
     both = read(FOLDER / "simulated_bi_so101.yaml")["robot"]
     for side in ("left", "right"):

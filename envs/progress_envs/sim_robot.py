@@ -62,6 +62,7 @@ def run(config: Config) -> None:
         return
     from progress_envs.hardware import simulated
     from progress_envs.hardware.server import Options, Server
+    from progress_envs.hardware.written_config import write_config
 
     if config.camera_fps < 1 or config.image_size < 8:
         raise UserError("give at least --camera_fps=1 and --image_size=8")
@@ -87,7 +88,7 @@ def run(config: Config) -> None:
         simulated.start_in_background(options, config.seconds)
     else:
         server = Server(options, say=lambda text: print(text, flush=True))
-    path = simulated.write_config(options)
+    path = write_config(options)
     print(f"port      {config.folder / 'port'}")
     print(
         f"cameras   {', '.join(config.views)}, {config.image_size} x {config.image_size}, {config.camera_fps} fps"

@@ -50,7 +50,7 @@ def test_the_last_line_is_the_result_and_names_no_folder(
     monkeypatch.setattr(bench, "play_env", lambda player, seeds: [True] * len(seeds))
     monkeypatch.setattr(bench, "play_driver", lambda player, seeds: ([True, False], {"bus": 1}))
     monkeypatch.setattr(bench, "read_player", lambda folder, fps: bench.Player(folder, fps))
-    bench.main(["--episodes=2", "--policy=/home/me/policy"])
+    bench.main(["--episodes=2", "--policy=somewhere/policy"])
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (found["success_driver"], found["success_env"], found["difference"]) == (0.5, 1.0, -0.5)
     assert (found["episodes"], found["faults"], found["policy"]) == (2, {"bus": 1}, "given")

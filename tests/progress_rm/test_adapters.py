@@ -203,8 +203,6 @@ def test_told_of_tasks_they_name_stages_and_are_calibrated(
 
 @pytest.fixture
 def endpoint(loopback: Any) -> Any:
-    loopback.asked.clear()
-    loopback.keys.clear()
     loopback.replies[:] = [HALF]
     return loopback
 

@@ -182,7 +182,6 @@ def test_rewards_need_frames_to_compare(seeing: Seeing) -> None:
 
 
 def test_an_endpoint_is_shown_shuffled_frames(loopback: Any, episode: EpisodeFeatures) -> None:
-    loopback.asked.clear()
     loopback.replies[:] = ["Frame 1: 40%\nFrame 2: 60%\n", "no idea"]
     model: Any = progress_rm.load_model(
         loopback.url, options=["protocol=shuffled", "query_s=1", "window=2", "ask_batch=1"]

@@ -13,7 +13,7 @@ import numpy as np
 
 from progress_datasets.errors import UserError
 from progress_envs import arm
-from progress_envs.hardware import dynamixel, feetech
+from progress_envs.hardware import dynamixel, dynamixel_registers, feetech
 from progress_envs.hardware.bus import ServoBus
 from progress_envs.hardware.mounting import MIDDLE, ranges
 from progress_envs.hardware.protocol2 import DynamixelBus
@@ -102,7 +102,7 @@ class Koch(Kind):
     type, module = "koch_follower", "lerobot.robots.koch_follower"
     options: Mapping[str, Any] = {"use_degrees": True}
     whole, sign = ("shoulder_pan", "wrist_roll"), -1
-    models = (dynamixel.XL430,) * 2 + (dynamixel.XL330,) * 4
+    models = (dynamixel_registers.XL430,) * 2 + (dynamixel_registers.XL330,) * 4
 
     def mounts(self, seed: int) -> list[int]:
         low, high = ranges()
@@ -115,8 +115,8 @@ class Koch(Kind):
 
     def calibrated(self, index: int, entry: Entry) -> bytes:
         gripper = arm.JOINTS[index] == "gripper"
-        mode = dynamixel.CURRENT_POSITION_MODE if gripper else dynamixel.EXTENDED_MODE
-        return dynamixel.calibrated(self.models[index], index + 1, entry, mode)
+        mode = dynamixel_registers.CURRENT_POSITION_MODE if gripper else dynamixel_registers.EXTENDED_MODE
+        return dynamixel_registers.calibrated(self.models[index], index + 1, entry, mode)
 
     def bus(self, servos: Sequence[Servo]) -> ServoBus[Any]:
         return DynamixelBus([cast(dynamixel.DynamixelServo, servo) for servo in servos])

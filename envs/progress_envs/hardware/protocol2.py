@@ -7,7 +7,8 @@ instruction and parameters is followed by another `FD`, so that no header is fou
 from __future__ import annotations
 
 from progress_envs.hardware.bus import ServoBus
-from progress_envs.hardware.dynamixel import (
+from progress_envs.hardware.dynamixel import DynamixelServo
+from progress_envs.hardware.dynamixel_registers import (
     ACCESS,
     BAUD_RATE,
     BAUD_RATES,
@@ -16,7 +17,6 @@ from progress_envs.hardware.dynamixel import (
     INSTRUCTION,
     LENGTH,
     STATUS_LEVEL,
-    DynamixelServo,
 )
 
 BROADCAST = 0xFE

@@ -24,12 +24,7 @@ from progress_envs.hardware.control import CONTROL
 from progress_envs.hardware.faults import Faults
 from progress_envs.hardware.kinds import kind_of
 from progress_envs.hardware.server import PORT, ROBOT_ID, Options
-
-CONFIG = "robot.yaml"
-"""In the robot's folder: its config for LeRobot's commands."""
-
-MAX_STEP = 20.0
-"""`max_relative_target` of the configs that are made here: degrees, and hundredths of the gripper's opening."""
+from progress_envs.hardware.written_config import CONFIG, MAX_STEP, write_config
 
 
 @dataclass(frozen=True)
@@ -327,36 +322,3 @@ def _check_start(said: bytes) -> None:
     answer = json.loads(said) if said.startswith(b"{") else {"error": "the simulated robot did not start"}
     if "error" in answer:
         raise UserError(answer["error"])
-
-
-def write_config(options: Options) -> Path:
-    """Write what LeRobot's commands need to know of this robot, as `--config_path` takes it, and its calibration."""
-    import yaml
-
-    folder, size = Path(options.folder).absolute(), options.image_size
-    kind = kind_of(options.robot)
-    if options.calibrated:
-        calibration = options.calibrations / f"{options.id}.json"
-        calibration.parent.mkdir(parents=True, exist_ok=True)
-        calibration.write_text(json.dumps(kind.calibration(options.arm), indent=4) + "\n")
-    robot = {
-        "type": kind.type,
-        "port": str(folder / PORT),
-        "id": options.id,
-        "calibration_dir": str(options.calibrations),
-        **kind.options,
-        "max_relative_target": MAX_STEP,
-        "cameras": {
-            view: {
-                "type": "progress_camera",
-                "source": str(folder / f"{view}.frames"),
-                "width": size,
-                "height": size,
-                "fps": options.camera_fps,
-            }
-            for view in options.views
-        },
-    }
-    path = folder / CONFIG
-    path.write_text(yaml.safe_dump({"robot": robot}, sort_keys=False))
-    return path

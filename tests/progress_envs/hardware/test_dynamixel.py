@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from progress_envs.hardware import dynamixel, protocol2
-from progress_envs.hardware.dynamixel import XL330, XL430, DynamixelServo, Model
+from progress_envs.hardware import dynamixel_registers as registers
+from progress_envs.hardware import protocol2
+from progress_envs.hardware.dynamixel import DynamixelServo
+from progress_envs.hardware.dynamixel_registers import XL330, XL430, Model
 from progress_envs.hardware.kinds import KINDS
 from progress_envs.hardware.protocol2 import DynamixelBus, crc, framed, request, unstuffed
 
@@ -53,7 +55,7 @@ def get(servo: DynamixelServo, register: int) -> int:
 
 @pytest.mark.parametrize(("asked", "answered"), EXAMPLES.values(), ids=EXAMPLES)
 def test_the_manuals_packets(asked: str, answered: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dynamixel, "FIRMWARE", 38)
+    monkeypatch.setattr(registers, "FIRMWARE", 38)
     bus = make_bus(OLD, OLD)
     for servo, place in zip(bus.servos, (166, 2079), strict=True):
         servo.place(place - 2047.0)
@@ -64,16 +66,16 @@ def test_what_the_manuals_packets_do() -> None:
     bus = make_bus(OLD, OLD)
     first, second = bus.servos
     bus.feed(bytes.fromhex(EXAMPLES["sync write"][0]))
-    assert [get(servo, dynamixel.GOAL) for servo in bus.servos] == [150, 170]
+    assert [get(servo, registers.GOAL) for servo in bus.servos] == [150, 170]
     bus.feed(bytes.fromhex(EXAMPLES["register a write"][0]))
-    assert get(first, dynamixel.REGISTERED) == 1
-    assert get(first, dynamixel.GOAL_VELOCITY) == 330
+    assert get(first, registers.REGISTERED) == 1
+    assert get(first, registers.GOAL_VELOCITY) == 330
     assert bus.feed(bytes.fromhex("ff ff fd 00 01 03 00 05 02 ce")) == bytes.fromhex(DONE)
-    assert get(first, dynamixel.GOAL_VELOCITY) == 200
+    assert get(first, registers.GOAL_VELOCITY) == 200
     # There is nothing left to do.
-    assert bus.feed(bytes.fromhex("ff ff fd 00 01 03 00 05 02 ce"))[8] == dynamixel.INSTRUCTION
+    assert bus.feed(bytes.fromhex("ff ff fd 00 01 03 00 05 02 ce"))[8] == registers.INSTRUCTION
     bus.feed(bytes.fromhex(EXAMPLES["reboot"][0]))
-    assert get(first, dynamixel.GOAL_VELOCITY) == 330
+    assert get(first, registers.GOAL_VELOCITY) == 330
     bus.feed(bytes.fromhex(EXAMPLES["factory reset"][0]))
     assert (first.identity, bus.rate(first)) == (1, 57_600)
     assert (second.identity, bus.rate(second)) == (2, 1_000_000)
@@ -93,12 +95,12 @@ def test_headers_in_data_are_stuffed_as_dynamixels_own_sdk_stuffs_them(body: byt
 
 def test_a_value_that_looks_like_a_header_comes_through() -> None:
     bus = make_bus(XL330)
-    put(bus.servos[0], dynamixel.OPERATING_MODE, dynamixel.EXTENDED_MODE)
+    put(bus.servos[0], registers.OPERATING_MODE, registers.EXTENDED_MODE)
     # 0xfffdffff is -131073: the bytes ff ff fd ff.
     goal = (-131_073).to_bytes(4, "little", signed=True)
-    assert bus.feed(request(1, protocol2.WRITE, bytes([dynamixel.GOAL, 0]) + goal)) == bytes.fromhex(DONE)
-    assert get(bus.servos[0], dynamixel.GOAL) == -131_073
-    reply = bus.feed(request(1, protocol2.READ, bytes([dynamixel.GOAL, 0, 4, 0])))
+    assert bus.feed(request(1, protocol2.WRITE, bytes([registers.GOAL, 0]) + goal)) == bytes.fromhex(DONE)
+    assert get(bus.servos[0], registers.GOAL) == -131_073
+    reply = bus.feed(request(1, protocol2.READ, bytes([registers.GOAL, 0, 4, 0])))
     assert unstuffed(reply[7:-2])[2:] == goal
     assert b"\xff\xff\xfd\xfd" in reply
 
@@ -133,7 +135,7 @@ def test_nothing_that_is_sent_breaks_the_bus(noise: bytes, body: bytes, identity
 
 def test_a_packet_that_lost_its_end_does_not_take_the_next_one_with_it() -> None:
     bus, ping = make_bus(), request(1, protocol2.PING)
-    long = request(2, protocol2.WRITE, bytes([dynamixel.GOAL, 0, 0, 2, 0, 0]))
+    long = request(2, protocol2.WRITE, bytes([registers.GOAL, 0, 0, 2, 0, 0]))
     assert bus.feed(long[:9]) == b""
     assert bus.feed(ping)[4] == 1
 
@@ -141,15 +143,15 @@ def test_a_packet_that_lost_its_end_does_not_take_the_next_one_with_it() -> None
 @pytest.mark.parametrize(
     ("register", "value", "error"),
     [
-        (dynamixel.MODEL_NUMBER, 1, dynamixel.ACCESS),
-        (dynamixel.POSITION, 1, dynamixel.ACCESS),
-        (dynamixel.TORQUE, 2, dynamixel.RANGE),
-        (dynamixel.OPERATING_MODE, 2, dynamixel.RANGE),
-        (dynamixel.GOAL_PWM, 886, dynamixel.RANGE),
-        (dynamixel.GOAL_VELOCITY, 446, dynamixel.LIMIT),
-        (dynamixel.GOAL, 4096, dynamixel.LIMIT),
-        (dynamixel.GOAL, -1, dynamixel.LIMIT),
-        (dynamixel.GOAL, 4095, 0),
+        (registers.MODEL_NUMBER, 1, registers.ACCESS),
+        (registers.POSITION, 1, registers.ACCESS),
+        (registers.TORQUE, 2, registers.RANGE),
+        (registers.OPERATING_MODE, 2, registers.RANGE),
+        (registers.GOAL_PWM, 886, registers.RANGE),
+        (registers.GOAL_VELOCITY, 446, registers.LIMIT),
+        (registers.GOAL, 4096, registers.LIMIT),
+        (registers.GOAL, -1, registers.LIMIT),
+        (registers.GOAL, 4095, 0),
     ],
 )
 def test_what_must_not_be_written_is_refused_by_number(register: int, value: int, error: int) -> None:
@@ -161,79 +163,83 @@ def test_what_must_not_be_written_is_refused_by_number(register: int, value: int
 
 def test_half_a_register_and_none_at_all_cannot_be_written() -> None:
     servo = DynamixelServo(XL330, 1, mount=2047)
-    assert servo.write(dynamixel.GOAL, b"\x01\x00") == dynamixel.LENGTH
-    assert servo.write(14, b"\x01") == dynamixel.ACCESS
+    assert servo.write(registers.GOAL, b"\x01\x00") == registers.LENGTH
+    assert servo.write(14, b"\x01") == registers.ACCESS
     # Current is what an XL430 neither measures nor limits.
     current = (100).to_bytes(2, "little")
-    assert DynamixelServo(XL430, 1, mount=0).write(dynamixel.GOAL_CURRENT, current) == dynamixel.ACCESS
-    assert put(DynamixelServo(XL430, 1, mount=0), dynamixel.OPERATING_MODE, 5) == dynamixel.RANGE
+    assert DynamixelServo(XL430, 1, mount=0).write(registers.GOAL_CURRENT, current) == registers.ACCESS
+    assert put(DynamixelServo(XL430, 1, mount=0), registers.OPERATING_MODE, 5) == registers.RANGE
 
 
 def test_the_eeprom_is_locked_while_the_torque_is_on_and_outlives_the_power() -> None:
     servo = DynamixelServo(XL330, 1, mount=2047)
-    put(servo, dynamixel.TORQUE, 1)
-    assert put(servo, dynamixel.OFFSET, 7) == dynamixel.ACCESS
-    put(servo, dynamixel.TORQUE, 0)
-    assert put(servo, dynamixel.OFFSET, -7) == 0
-    put(servo, dynamixel.SPEED, 9)
+    put(servo, registers.TORQUE, 1)
+    assert put(servo, registers.OFFSET, 7) == registers.ACCESS
+    put(servo, registers.TORQUE, 0)
+    assert put(servo, registers.OFFSET, -7) == 0
+    put(servo, registers.SPEED, 9)
     servo.power_up()
-    assert (get(servo, dynamixel.OFFSET), get(servo, dynamixel.SPEED)) == (-7, 0)
+    assert (get(servo, registers.OFFSET), get(servo, registers.SPEED)) == (-7, 0)
 
 
 def test_the_offset_is_added_and_a_long_one_only_counts_beyond_a_turn() -> None:
     servo = DynamixelServo(XL330, 1, mount=3000)
     servo.place(10.0)
-    put(servo, dynamixel.OFFSET, 1024)
-    assert get(servo, dynamixel.POSITION) == 4034
-    put(servo, dynamixel.OFFSET, 2047 - 3000)
-    assert get(servo, dynamixel.POSITION) == 2057
-    put(servo, dynamixel.OFFSET, -2900)
-    assert get(servo, dynamixel.POSITION) == 3010
-    put(servo, dynamixel.OPERATING_MODE, dynamixel.EXTENDED_MODE)
-    assert get(servo, dynamixel.POSITION) == 110
-    put(servo, dynamixel.GOAL, -1900)
+    put(servo, registers.OFFSET, 1024)
+    assert get(servo, registers.POSITION) == 4034
+    put(servo, registers.OFFSET, 2047 - 3000)
+    assert get(servo, registers.POSITION) == 2057
+    put(servo, registers.OFFSET, -2900)
+    assert get(servo, registers.POSITION) == 3010
+    put(servo, registers.OPERATING_MODE, registers.EXTENDED_MODE)
+    assert get(servo, registers.POSITION) == 110
+    put(servo, registers.GOAL, -1900)
     assert servo.orders().goal == -2000
 
 
 def test_turns_are_counted_until_the_power_or_the_mode_is_gone() -> None:
     servo = DynamixelServo(XL330, 1, mount=100)
-    put(servo, dynamixel.OPERATING_MODE, dynamixel.EXTENDED_MODE)
+    put(servo, registers.OPERATING_MODE, registers.EXTENDED_MODE)
     servo.place(-300.0)
-    assert get(servo, dynamixel.POSITION) == -200
+    assert get(servo, registers.POSITION) == -200
     servo.power_up()
-    assert get(servo, dynamixel.POSITION) == 3896
+    assert get(servo, registers.POSITION) == 3896
     servo.place(4000.0)
-    assert get(servo, dynamixel.POSITION) == 8196
-    put(servo, dynamixel.OPERATING_MODE, dynamixel.POSITION_MODE)
-    assert get(servo, dynamixel.POSITION) == 4
+    assert get(servo, registers.POSITION) == 8196
+    put(servo, registers.OPERATING_MODE, registers.POSITION_MODE)
+    assert get(servo, registers.POSITION) == 4
 
 
 def test_a_new_mode_comes_with_its_own_gains_and_goals() -> None:
     servo = DynamixelServo(XL330, 1, mount=2047)
-    for register, value in {dynamixel.GAIN_P: 1500, dynamixel.SPEED: 50, dynamixel.GOAL_PWM: 100}.items():
+    for register, value in {
+        registers.GAIN_P: 1500,
+        registers.SPEED: 50,
+        registers.GOAL_PWM: 100,
+    }.items():
         assert put(servo, register, value) == 0
-    put(servo, dynamixel.OPERATING_MODE, dynamixel.POSITION_MODE)
-    assert get(servo, dynamixel.GAIN_P) == 1500
-    put(servo, dynamixel.OPERATING_MODE, dynamixel.CURRENT_POSITION_MODE)
-    values = [get(servo, one) for one in (dynamixel.GAIN_P, dynamixel.SPEED, dynamixel.GOAL_PWM)]
+    put(servo, registers.OPERATING_MODE, registers.POSITION_MODE)
+    assert get(servo, registers.GAIN_P) == 1500
+    put(servo, registers.OPERATING_MODE, registers.CURRENT_POSITION_MODE)
+    values = [get(servo, one) for one in (registers.GAIN_P, registers.SPEED, registers.GOAL_PWM)]
     assert values == [400, 0, 885]
 
 
 def test_current_limits_the_torque_in_the_grippers_mode_alone() -> None:
     servo = DynamixelServo(XL330, 1, mount=2047)
-    put(servo, dynamixel.GOAL_CURRENT, 350)
+    put(servo, registers.GOAL_CURRENT, 350)
     assert servo.orders().limit == 1.0
-    put(servo, dynamixel.OPERATING_MODE, dynamixel.CURRENT_POSITION_MODE)
-    put(servo, dynamixel.GOAL_CURRENT, 350)
+    put(servo, registers.OPERATING_MODE, registers.CURRENT_POSITION_MODE)
+    put(servo, registers.GOAL_CURRENT, 350)
     assert servo.orders().limit == 0.2
-    put(servo, dynamixel.GOAL_PWM, 88)
+    put(servo, registers.GOAL_PWM, 88)
     assert servo.orders().limit == pytest.approx(0.1, abs=1e-3)
 
 
 def test_the_profile_is_in_the_manuals_units() -> None:
     servo = DynamixelServo(XL330, 1, mount=2047)
-    put(servo, dynamixel.SPEED, 100)
-    put(servo, dynamixel.ACCELERATION, 10)
+    put(servo, registers.SPEED, 100)
+    put(servo, registers.ACCELERATION, 10)
     # 22.9 revolutions a minute; 2145.77 revolutions a minute squared.
     assert servo.orders().speed == pytest.approx(22.9 / 60 * 4096)
     assert servo.orders().acceleration == pytest.approx(2145.77 / 3600 * 4096)
@@ -241,82 +247,82 @@ def test_the_profile_is_in_the_manuals_units() -> None:
 
 def test_an_inverted_drive_counts_the_other_way() -> None:
     servo = DynamixelServo(XL330, 1, mount=1000)
-    put(servo, dynamixel.DRIVE_MODE, dynamixel.INVERTED)
+    put(servo, registers.DRIVE_MODE, registers.INVERTED)
     servo.place(24.0)
-    assert get(servo, dynamixel.POSITION) == 4096 - 1024
-    put(servo, dynamixel.GOAL, 4096 - 1100)
+    assert get(servo, registers.POSITION) == 4096 - 1024
+    put(servo, registers.GOAL, 4096 - 1100)
     assert servo.orders().goal == 100
-    put(servo, dynamixel.OFFSET, 10)
-    assert get(servo, dynamixel.POSITION) == 4096 - 1024 + 10
+    put(servo, registers.OFFSET, 10)
+    assert get(servo, registers.POSITION) == 4096 - 1024 + 10
 
 
 def test_a_goal_can_switch_the_torque_on() -> None:
     servo = DynamixelServo(XL330, 1, mount=2047)
-    put(servo, dynamixel.GOAL, 2000)
+    put(servo, registers.GOAL, 2000)
     assert not servo.orders().torque
-    put(servo, dynamixel.DRIVE_MODE, dynamixel.TORQUE_BY_GOAL)
-    put(servo, dynamixel.GOAL, 2000)
+    put(servo, registers.DRIVE_MODE, registers.TORQUE_BY_GOAL)
+    put(servo, registers.GOAL, 2000)
     assert servo.orders().torque
 
 
 def test_modes_that_go_to_no_place_leave_it_limp() -> None:
     servo = DynamixelServo(XL330, 1, mount=2047)
-    put(servo, dynamixel.OPERATING_MODE, dynamixel.PWM_MODE)
-    put(servo, dynamixel.TORQUE, 1)
+    put(servo, registers.OPERATING_MODE, registers.PWM_MODE)
+    put(servo, registers.TORQUE, 1)
     assert servo.step(TICK, 0.0, 0.0, 0.0).target is None
 
 
 @pytest.mark.parametrize(
     ("error", "harm"),
     [
-        (dynamixel.ERROR_HEAT, {"temperature": 71.0}),
-        (dynamixel.ERROR_VOLTAGE, {"voltage": 3.0}),
-        (dynamixel.ERROR_OVERLOAD, {"overloaded": True}),
+        (registers.ERROR_HEAT, {"temperature": 71.0}),
+        (registers.ERROR_VOLTAGE, {"voltage": 3.0}),
+        (registers.ERROR_OVERLOAD, {"overloaded": True}),
     ],
 )
 def test_an_error_lets_it_go_and_only_a_reboot_helps(error: int, harm: dict[str, float]) -> None:
     bus = make_bus(XL330)
     (servo,) = bus.servos
-    put(servo, dynamixel.TORQUE, 1)
+    put(servo, registers.TORQUE, 1)
     assert servo.step(TICK, 0.0, 0.0, 0.0).target is not None
     for name, value in harm.items():
         setattr(servo, name, value)
     assert servo.step(TICK, 0.0, 0.0, 0.0).target is None
     servo.temperature, servo.voltage = 30.0, 5.0
     servo.relieve()
-    put(servo, dynamixel.TORQUE, 1)
+    put(servo, registers.TORQUE, 1)
     assert not servo.orders().torque
-    assert get(servo, dynamixel.HARDWARE_ERROR) == error
+    assert get(servo, registers.HARDWARE_ERROR) == error
     assert bus.feed(request(1, protocol2.PING))[8] == 128
     bus.feed(request(1, protocol2.REBOOT))
-    put(servo, dynamixel.TORQUE, 1)
+    put(servo, registers.TORQUE, 1)
     assert servo.orders().torque
     assert bus.feed(request(1, protocol2.PING))[8] == 0
 
 
 def test_pulling_as_hard_as_it_may_for_two_seconds_is_an_overload() -> None:
     servo = DynamixelServo(XL430, 1, mount=2047)
-    put(servo, dynamixel.GOAL_PWM, 442)
-    put(servo, dynamixel.TORQUE, 1)
-    put(servo, dynamixel.GOAL, 2500)
+    put(servo, registers.GOAL_PWM, 442)
+    put(servo, registers.TORQUE, 1)
+    put(servo, registers.GOAL, 2500)
     for _ in range(399):
         assert servo.step(TICK, 0.0, 0.0, 0.5).target is not None
     for _ in range(2):
         servo.step(TICK, 0.0, 0.0, 0.5)
-    assert get(servo, dynamixel.HARDWARE_ERROR) == dynamixel.ERROR_OVERLOAD
+    assert get(servo, registers.HARDWARE_ERROR) == registers.ERROR_OVERLOAD
     assert not servo.orders().torque
 
 
 def test_who_does_not_answer() -> None:
     bus = make_bus(XL430, XL430)
     first, _ = bus.servos
-    put(first, dynamixel.STATUS_LEVEL, 1)
-    write = request(1, protocol2.WRITE, bytes([dynamixel.LED, 0, 1]))
+    put(first, registers.STATUS_LEVEL, 1)
+    write = request(1, protocol2.WRITE, bytes([registers.LED, 0, 1]))
     assert bus.feed(write) == b""
-    assert get(first, dynamixel.LED) == 1
-    assert bus.feed(request(1, protocol2.READ, bytes([dynamixel.LED, 0, 1, 0])))
-    put(first, dynamixel.STATUS_LEVEL, 0)
-    assert bus.feed(request(1, protocol2.READ, bytes([dynamixel.LED, 0, 1, 0]))) == b""
+    assert get(first, registers.LED) == 1
+    assert bus.feed(request(1, protocol2.READ, bytes([registers.LED, 0, 1, 0])))
+    put(first, registers.STATUS_LEVEL, 0)
+    assert bus.feed(request(1, protocol2.READ, bytes([registers.LED, 0, 1, 0]))) == b""
     assert bus.feed(request(1, protocol2.PING))
     bus.baud = 57_600
     assert bus.feed(request(2, protocol2.PING)) == b""
@@ -328,10 +334,10 @@ def test_packets_that_make_no_sense_are_answered_by_an_error() -> None:
     bus = make_bus(XL430)
     damaged = bytearray(request(1, protocol2.PING))
     damaged[-1] ^= 1
-    assert bus.feed(bytes(damaged))[8] == dynamixel.CRC
-    assert bus.feed(request(1, 0x77))[8] == dynamixel.INSTRUCTION
-    assert bus.feed(request(1, protocol2.READ, bytes([140, 0, 20, 0])))[8] == dynamixel.ACCESS
-    assert bus.feed(request(1, protocol2.READ, bytes([140])))[8] == dynamixel.LENGTH
+    assert bus.feed(bytes(damaged))[8] == registers.CRC
+    assert bus.feed(request(1, 0x77))[8] == registers.INSTRUCTION
+    assert bus.feed(request(1, protocol2.READ, bytes([140, 0, 20, 0])))[8] == registers.ACCESS
+    assert bus.feed(request(1, protocol2.READ, bytes([140])))[8] == registers.LENGTH
 
 
 def test_a_factory_reset_of_everybody_does_not_give_all_the_same_number() -> None:
@@ -349,7 +355,7 @@ def test_the_mounting_of_a_koch_keeps_every_joint_within_a_turn_and_calibration_
         ):
             servo = koch.servo(index, mount, koch.calibrated(index, entry))
             assert isinstance(servo, DynamixelServo)
-            assert get(servo, dynamixel.POSITION) == 2047
+            assert get(servo, registers.POSITION) == 2047
             for end in (entry["range_min"], entry["range_max"]):
                 if end not in (0, 4095):
                     assert 0 <= mount + end - 2047 < 4096
