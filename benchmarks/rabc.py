@@ -30,13 +30,13 @@ from judge.features import SCHEME, episodes_of, kinds_of, prepare
 from judge.models import ADAPTERS
 from judge.sets import DEMONSTRATORS
 from provenance import provenance, without_folders
+from rabc_summary import summarise
 
 from progress_datasets.episode_data import EpisodeData
 from progress_datasets.episodes import EpisodeDataset
 from progress_datasets.write import write_dataset
 from progress_envs.names import task_names
 from progress_rm.cli import call
-from progress_rm.metrics.resample import wilson_interval
 from progress_rm.models.base import TaskSpec
 from progress_rm.scores import Answers, EpisodeScores, ScoredTask, write_scores
 
@@ -241,45 +241,6 @@ def _without_pictures(dataset: EpisodeDataset, episode: int) -> EpisodeData:
         extra={name: dataset.column(name, episode) for name in names},
         info={name: dataset.info(episode)[name] for name in ("quality", "outcome")},  # type: ignore[misc]
     )
-
-
-def compare(table: dict[str, list[list[int]]], other: str, replicates: int = 2000) -> dict[str, Any]:
-    """How much every side's success rate is above that of `other`, with 95 % bootstrap intervals.
-
-    The same episodes are drawn for both sides, and seeds of training as well; both are samples.
-
-    Args:
-        table: successes of each side, [seeds][episodes].
-    """
-    rng = np.random.default_rng(0)
-    reference = np.array(table[other], dtype=np.float64)
-    seeds, episodes = reference.shape
-    drawn = [
-        (rng.integers(seeds, size=seeds), rng.integers(episodes, size=episodes)) for _ in range(replicates)
-    ]
-    found = {}
-    for side, successes in table.items():
-        if side == other:
-            continue
-        difference = np.array(successes, dtype=np.float64) - reference
-        means = [difference[np.ix_(s, e)].mean() for s, e in drawn]
-        low, high = np.quantile(means, [0.025, 0.975])
-        found[side] = {"difference": float(difference.mean()), "interval": [float(low), float(high)]}
-    return found
-
-
-def summarise(table: dict[str, list[list[int]]]) -> dict[str, Any]:
-    """Rates with Wilson's intervals over all seeds, each seed's rate, and differences to plain BC and to the oracle."""
-    sides = {}
-    for side, successes in table.items():
-        flat = [s for seed in successes for s in seed]
-        sides[side] = {
-            "success": float(np.mean(flat)),
-            "interval": list(wilson_interval(sum(flat), len(flat))),
-            "by_seed": [float(np.mean(seed)) for seed in successes],
-        }
-    above = {f"above_{other}": compare(table, other) for other in ("bc", "rabc_oracle") if other in table}
-    return {"sides": sides, **above}
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:

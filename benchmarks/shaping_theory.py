@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from provenance import provenance
+from shaping_theory_figure import draw_trap
 
 from progress_rm.shaping import Shaping
 
@@ -307,35 +308,6 @@ def trap(chance: float, mode: str, gamma: float = 0.97, stages: int = 8, high: f
 MODES = ("sparse", "policy_invariant", "difference", "additive")
 
 
-def draw_trap(path: Path) -> None:
-    """The semantic trap as a picture."""
-    from matplotlib.figure import Figure
-
-    chances = np.linspace(0.02, 1, 80)
-    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
-    axes = figure.subplots()
-    axes.axhspan(-40, 0, color="#fbe3df", zorder=0)
-    styles = {"policy_invariant": "--", "sparse": "-", "difference": "-", "additive": "-"}
-    colours = {
-        "sparse": "#888888",
-        "policy_invariant": "#1b7f3b",
-        "difference": "#d98c00",
-        "additive": "#c22f2f",
-    }
-    for mode in MODES:
-        gain = [trap(c, mode) for c in chances]
-        axes.plot(chances, gain, styles[mode], color=colours[mode], label=mode.replace("_", "-"), lw=2)
-    axes.text(0.98, -5, "trapped: holding the cube over the bin pays more", ha="right", color="#a33")
-    axes.set(xlabel="probability that letting go succeeds", ylabel="return of letting go − of holding on")
-    axes.set_yscale("symlog", linthresh=1)
-    axes.set(
-        xlim=(0, 1), ylim=(-40, 2), yticks=[-30, -10, -1, 0, 1], yticklabels=["−30", "−10", "−1", "0", "1"]
-    )
-    axes.legend(frameon=False, loc="center right", ncols=2)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
-
-
 def main() -> None:
     """Measure, draw, print."""
     parser = argparse.ArgumentParser(
@@ -348,7 +320,8 @@ def main() -> None:
     count = 300 if options.quick else 6000
     shares = measure(count)
     if options.figure:
-        draw_trap(options.figure)
+        chances = np.linspace(0.02, 1, 80)
+        draw_trap(options.figure, chances, {mode: [trap(c, mode) for c in chances] for mode in MODES})
     for name, share in shares.items():
         print(f"| {name} | {share:.1%} |")
     trapped = {

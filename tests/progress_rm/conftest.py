@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from progress_datasets.episodes import EpisodeDataset
 from progress_datasets.segments import Outcome, StageSegment
 from progress_datasets.write import EpisodeData, write_dataset
-from progress_rm.data import EpisodeFeatures
+from progress_rm.data import EpisodeFeatures, FeatureCache, load_episodes
 from progress_rm.models.base import ProgressEstimate, ProgressRewardModel, ProgressTrack
 
 FPS = 10
@@ -183,3 +184,29 @@ class Contract:
 def contract() -> type[Contract]:
     """See `Contract`."""
     return Contract
+
+
+class Cut:
+    """A dataset whose frames after t are black."""
+
+    def __init__(self, dataset: EpisodeDataset, after: int) -> None:
+        self._dataset, self._after = dataset, after
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._dataset, name)
+
+    def frames(self, episode: int, view: str) -> Any:
+        for t, frame in enumerate(self._dataset.frames(episode, view)):
+            yield frame if t <= self._after else np.zeros_like(frame)
+
+
+@pytest.fixture
+def cut_after() -> type[Cut]:
+    """See `Cut`."""
+    return Cut
+
+
+@pytest.fixture(scope="module")
+def episode(toy: EpisodeDataset, tmp_path_factory: pytest.TempPathFactory) -> EpisodeFeatures:
+    """One toy episode, with nothing but what is on file."""
+    return load_episodes(toy, FeatureCache(tmp_path_factory.mktemp("cache"), None), episodes=[1])[0]

@@ -16,7 +16,7 @@ import progress_rm
 from progress_datasets.episodes import EpisodeDataset
 from progress_datasets.errors import UserError
 from progress_rm.cli import call, main
-from progress_rm.data import EpisodeFeatures, FeatureCache, load_episodes
+from progress_rm.data import EpisodeFeatures
 from progress_rm.models.asking import AskingModel
 from progress_rm.models.base import ProgressRewardModel
 
@@ -72,25 +72,6 @@ def models(checkpoints: dict[str, Path]) -> dict[str, ProgressRewardModel]:
     }
 
 
-@pytest.fixture(scope="module")
-def episode(toy: EpisodeDataset, tmp_path_factory: pytest.TempPathFactory) -> EpisodeFeatures:
-    return load_episodes(toy, FeatureCache(tmp_path_factory.mktemp("cache"), None), episodes=[1])[0]
-
-
-class Cut:
-    """A dataset whose frames after t are black."""
-
-    def __init__(self, dataset: EpisodeDataset, after: int) -> None:
-        self._dataset, self._after = dataset, after
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._dataset, name)
-
-    def frames(self, episode: int, view: str) -> Any:
-        for t, frame in enumerate(self._dataset.frames(episode, view)):
-            yield frame if t <= self._after else np.zeros_like(frame)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_lerobots_models_are_causal_and_the_same_live(
     kind: str,
@@ -98,12 +79,13 @@ def test_lerobots_models_are_causal_and_the_same_live(
     episode: EpisodeFeatures,
     toy: EpisodeDataset,
     contract: Any,
+    cut_after: Any,
 ) -> None:
     model = models[kind]
     track = model.track(episode)
     assert ((track.progress >= 0) & (track.progress <= 1)).all()
     assert len(np.unique(track.progress)) > 1
-    other: Any = Cut(episode.source[0], 7)
+    other: Any = cut_after(episode.source[0], 7)
     after = model.track(replace(episode, source=(other, 1)))
     np.testing.assert_allclose(after.progress[:8], track.progress[:8], atol=1e-5)
     assert not np.allclose(after.progress[8:], track.progress[8:], atol=1e-6)

@@ -21,7 +21,7 @@ import progress_rm
 from progress_datasets.episodes import EpisodeDataset
 from progress_datasets.errors import UserError
 from progress_rm.cli import call
-from progress_rm.data import EpisodeFeatures, FeatureCache, TrainingData, load_episodes
+from progress_rm.data import EpisodeFeatures, FeatureCache, TrainingData
 from progress_rm.labels import EpisodeLabels
 from progress_rm.models.base import TaskSpec
 from progress_rm.models.glimpses import Glimpse, asked_frames, shrink
@@ -218,11 +218,6 @@ def model(trained_vlm: Path) -> ProcvlmRewardModel:
     loaded = progress_rm.load_model(trained_vlm)
     assert isinstance(loaded, ProcvlmRewardModel)
     return loaded
-
-
-@pytest.fixture(scope="module")
-def episode(toy: EpisodeDataset, tmp_path_factory: pytest.TempPathFactory) -> EpisodeFeatures:
-    return load_episodes(toy, FeatureCache(tmp_path_factory.mktemp("cache"), None), episodes=[1])[0]
 
 
 def test_training_halves_the_loss(model: ProcvlmRewardModel, toy: EpisodeDataset, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import progress_rm
 from progress_datasets.episodes import EpisodeDataset
 from progress_datasets.errors import UserError
 from progress_rm.cli import call, main
-from progress_rm.data import EpisodeFeatures, FeatureCache, TrainingData, load_episodes
+from progress_rm.data import EpisodeFeatures, FeatureCache, TrainingData
 from progress_rm.models.asking import Question
 from progress_rm.models.endpoint.configuration_endpoint import EndpointConfig
 from progress_rm.models.endpoint.modeling_endpoint import EndpointRewardModel
@@ -36,20 +36,6 @@ from progress_rm.models.procvlm.questions import (
 from progress_rm.trainer import load_sources
 
 SHUFFLED = ["protocol=shuffled", "query_s=0.5", "window=4"]
-
-
-class Cut:
-    """A dataset whose frames after t are black."""
-
-    def __init__(self, dataset: EpisodeDataset, after: int) -> None:
-        self._dataset, self._after = dataset, after
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._dataset, name)
-
-    def frames(self, episode: int, view: str) -> Any:
-        for t, frame in enumerate(self._dataset.frames(episode, view)):
-            yield frame if t <= self._after else np.zeros_like(frame)
 
 
 def letters(text: str) -> list[int]:
@@ -126,11 +112,6 @@ def seeing(toy: EpisodeDataset) -> Seeing:
     return Seeing(config)
 
 
-@pytest.fixture(scope="module")
-def episode(toy: EpisodeDataset, tmp_path_factory: pytest.TempPathFactory) -> EpisodeFeatures:
-    return load_episodes(toy, FeatureCache(tmp_path_factory.mktemp("cache"), None), episodes=[1])[0]
-
-
 def test_shuffled_frames_are_put_back_in_order(seeing: Seeing, episode: EpisodeFeatures) -> None:
     track = seeing.track(episode)
     seen = episode.pixels("left", range(len(episode)))
@@ -142,10 +123,10 @@ def test_shuffled_frames_are_put_back_in_order(seeing: Seeing, episode: EpisodeF
 
 
 def test_shuffled_is_causal_and_the_same_live(
-    seeing: Seeing, episode: EpisodeFeatures, toy: EpisodeDataset, contract: Any
+    seeing: Seeing, episode: EpisodeFeatures, toy: EpisodeDataset, contract: Any, cut_after: Any
 ) -> None:
     track = seeing.track(episode)
-    cut: Any = Cut(episode.source[0], 12)
+    cut: Any = cut_after(episode.source[0], 12)
     after = seeing.track(replace(episode, source=(cut, 1)))
     np.testing.assert_array_equal(after.progress[:13], track.progress[:13])
     assert not np.array_equal(after.progress, track.progress)
@@ -236,7 +217,7 @@ def done(toy: EpisodeDataset, tiny_vlm: Path, tmp_path_factory: pytest.TempPathF
 
 
 def test_a_probability_on_the_scale_of_the_demonstrations(
-    done: Path, episode: EpisodeFeatures, toy: EpisodeDataset, contract: Any
+    done: Path, episode: EpisodeFeatures, toy: EpisodeDataset, contract: Any, cut_after: Any
 ) -> None:
     [[low, high]] = progress_rm.load_model(done).config.done_scale
     assert low < high <= 0
@@ -244,7 +225,7 @@ def test_a_probability_on_the_scale_of_the_demonstrations(
     track = model.track(episode)
     assert ((track.progress > 0) & (track.progress <= 1)).all()
     assert len(np.unique(track.progress)) > 1
-    cut: Any = Cut(toy, 12)
+    cut: Any = cut_after(toy, 12)
     after = model.track(replace(episode, source=(cut, 1)))
     np.testing.assert_allclose(after.progress[:13], track.progress[:13], atol=1e-5)
     for t, live in contract.live(model, toy, 1, True):

@@ -18,9 +18,6 @@ from progress_envs.hardware.dynamixel_registers import (
     CURRENT_POSITION_MODE,
     DRIVE_MODE,
     EEPROM,
-    ERROR_HEAT,
-    ERROR_OVERLOAD,
-    ERROR_VOLTAGE,
     EXTENDED_MODE,
     FEEDFORWARD_1,
     FEEDFORWARD_2,
@@ -74,7 +71,7 @@ from progress_envs.hardware.dynamixel_registers import (
     fields,
     set_up,
 )
-from progress_envs.hardware.servo import TURN, Drive, Orders, Servo
+from progress_envs.hardware.servo import ERROR_HEAT, ERROR_OVERLOAD, TURN, Drive, Orders, Servo
 
 _MANY_TURNS = (EXTENDED_MODE, CURRENT_POSITION_MODE)
 _GOING_TO_PLACES = (POSITION_MODE, *_MANY_TURNS)
@@ -159,11 +156,7 @@ class DynamixelServo(Servo):
         drive = super().step(seconds, position, velocity, load)
         self._milliseconds += 1000 * seconds
         low, high = self._number(MIN_VOLTAGE) / 10, self._number(MAX_VOLTAGE) / 10
-        self._errors |= (
-            ERROR_VOLTAGE * (not low <= self.voltage <= high)
-            | ERROR_HEAT * (self.temperature >= self.memory[MAX_TEMPERATURE])
-            | ERROR_OVERLOAD * self.overloaded
-        )
+        self._errors |= self.complaints(low, high, self.memory[MAX_TEMPERATURE])
         if self._shut_down:
             self.let_go()
             return Drive(None, 0.0, 0.0, 0.0)
@@ -176,19 +169,16 @@ class DynamixelServo(Servo):
 
     def write(self, address: int, values: bytes) -> int:
         """Set the registers from `address` on, all or none; an error number, 0 if they are set."""
-        written = list(self._cut(address, values))
-        for register, field, part in written:
-            if refusal := self._refusal(register, field, part):
-                return refusal
-        for register, _, part in written:
+        if refusal := self._refusal(address, values):
+            return refusal
+        for register, _, part in self._cut(address, values):
             self._take(register, part)
         return 0
 
     def postpone(self, address: int, values: bytes) -> int:
         """Keep a write for `act`; an error number, 0 if it is one that can be done."""
-        for register, field, part in self._cut(address, values):
-            if refusal := self._refusal(register, field, part):
-                return refusal
+        if refusal := self._refusal(address, values):
+            return refusal
         self._waiting = address, values
         self.memory[REGISTERED] = 1
         return 0
@@ -231,7 +221,12 @@ class DynamixelServo(Servo):
             yield register, field, values[register - address : register - address + size]
             register += size
 
-    def _refusal(self, register: int, field: Field | None, part: bytes) -> int:
+    def _refusal(self, address: int, values: bytes) -> int:
+        """The error number of the first register that refuses its part; 0: none does."""
+        refusals = (self._refusal_of(*one) for one in self._cut(address, values))
+        return next(filter(None, refusals), 0)
+
+    def _refusal_of(self, register: int, field: Field | None, part: bytes) -> int:
         if field is None or field.span is None or (register < EEPROM and self.memory[TORQUE]):
             return ACCESS
         if len(part) < field.size:

@@ -33,9 +33,6 @@ CURRENT_MODE, VELOCITY_MODE, POSITION_MODE, EXTENDED_MODE, CURRENT_POSITION_MODE
 INVERTED, TORQUE_BY_GOAL = 1, 8
 """Bits of Drive_Mode."""
 
-ERROR_VOLTAGE, ERROR_HEAT, ERROR_OVERLOAD = 1, 4, 32
-"""Bits of Hardware_Error_Status and of Shutdown."""
-
 INSTRUCTION, CRC, RANGE, LENGTH, LIMIT, ACCESS = 2, 3, 4, 5, 6, 7
 """Error numbers of status packets."""
 

@@ -41,7 +41,6 @@ READ_ONLY = frozenset([*range(5), *range(POSITION, 71)])
 MIDDLE = 128
 """Written to Torque_Enable: let the present position be 2048."""
 
-ERROR_VOLTAGE, ERROR_HEAT, ERROR_OVERLOAD = 1, 4, 32
 STEADY = 254
 """The highest acceleration that can be set; like 0 it means as fast as the motor can."""
 
@@ -106,11 +105,7 @@ class FeetechServo(Servo):
     def error(self) -> int:
         """The error byte of its status packets."""
         low, high = self.memory[MIN_VOLTAGE] / 10, self.memory[MAX_VOLTAGE] / 10
-        return (
-            ERROR_VOLTAGE * (not low <= self.voltage <= high)
-            | ERROR_HEAT * (self.temperature >= self.memory[MAX_TEMPERATURE])
-            | ERROR_OVERLOAD * self.overloaded
-        )
+        return self.complaints(low, high, self.memory[MAX_TEMPERATURE])
 
     def orders(self) -> Orders:
         memory = self.memory

@@ -261,12 +261,13 @@ class Server:
         remembered = json.loads(path.read_text()) if path.exists() else {}
         servos = []
         for index, (name, mount) in enumerate(zip(arm.JOINTS, self._kind.mounts(seed), strict=True)):
-            fresh = self._kind.calibrated(index, made[name]) if self.options.calibrated else None
-            known = bytes.fromhex(remembered[name]) if name in remembered else fresh
-            servo = self._kind.servo(index, mount, None)
-            if known is not None and len(known) != len(servo.eeprom):
-                raise UserError(f"{self.folder}: its servos are another robot's; give another folder")
-            servos.append(servo if known is None else self._kind.servo(index, mount, known))
+            calibrated = self._kind.calibrated(index, made[name])
+            known = calibrated if self.options.calibrated else None
+            if name in remembered:
+                known = bytes.fromhex(remembered[name])
+                if len(known) != len(calibrated):
+                    raise UserError(f"{self.folder}: its servos are another robot's; give another folder")
+            servos.append(self._kind.servo(index, mount, known))
         return servos
 
     def _save(self) -> None:

@@ -22,6 +22,9 @@ ROOM, HEATING, COOLING = 28.0, 60.0, 240.0
 SUPPLY = 12.0
 """Volts of most arms."""
 
+ERROR_VOLTAGE, ERROR_HEAT, ERROR_OVERLOAD = 1, 4, 32
+"""Error bits, the same in Feetech's status packets and in Dynamixel's Hardware_Error_Status and Shutdown."""
+
 
 @dataclass(frozen=True)
 class Orders:
@@ -132,6 +135,14 @@ class Servo(ABC):
         if self.heated is not None or temperature is not None:
             self.temperature = ROOM if temperature is None else temperature
         self.heated = temperature
+
+    def complaints(self, low: float, high: float, hot: float) -> int:
+        """The error bits of a servo made for `low` to `high` volts and less than `hot` degrees Celsius."""
+        return (
+            ERROR_VOLTAGE * (not low <= self.voltage <= high)
+            | ERROR_HEAT * (self.temperature >= hot)
+            | ERROR_OVERLOAD * self.overloaded
+        )
 
     def relieve(self) -> None:
         """Forget an overload."""

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from progress_envs.hardware import dynamixel_registers as registers
 from progress_envs.hardware import protocol2
+from progress_envs.hardware import servo as servo_module
 from progress_envs.hardware.dynamixel import DynamixelServo
 from progress_envs.hardware.dynamixel_registers import XL330, XL430, Model
 from progress_envs.hardware.kinds import KINDS
@@ -103,22 +104,6 @@ def test_a_value_that_looks_like_a_header_comes_through() -> None:
     reply = bus.feed(request(1, protocol2.READ, bytes([registers.GOAL, 0, 4, 0])))
     assert unstuffed(reply[7:-2])[2:] == goal
     assert b"\xff\xff\xfd\xfd" in reply
-
-
-@given(st.lists(st.tuples(st.integers(1, 2), st.binary(max_size=4)), max_size=6), st.data())
-def test_packets_are_found_however_they_are_cut_and_whatever_lies_between(
-    asked: list[tuple[int, bytes]], data: st.DataObject
-) -> None:
-    """Noise without 0xFF between packets, and any cuts, change no reply."""
-    stream = b"".join(
-        bytes(byte for byte in noise if byte != 0xFF) + request(identity, protocol2.PING)
-        for identity, noise in asked
-    )
-    bus, replies, rest = make_bus(), b"", stream
-    while rest:
-        cut = data.draw(st.integers(1, len(rest)))
-        replies, rest = replies + bus.feed(rest[:cut]), rest[cut:]
-    assert list(replies[4::14]) == [identity for identity, _ in asked]
 
 
 @given(st.binary(max_size=300), st.binary(min_size=1, max_size=60), st.integers(0, 254))
@@ -275,9 +260,9 @@ def test_modes_that_go_to_no_place_leave_it_limp() -> None:
 @pytest.mark.parametrize(
     ("error", "harm"),
     [
-        (registers.ERROR_HEAT, {"temperature": 71.0}),
-        (registers.ERROR_VOLTAGE, {"voltage": 3.0}),
-        (registers.ERROR_OVERLOAD, {"overloaded": True}),
+        (servo_module.ERROR_HEAT, {"temperature": 71.0}),
+        (servo_module.ERROR_VOLTAGE, {"voltage": 3.0}),
+        (servo_module.ERROR_OVERLOAD, {"overloaded": True}),
     ],
 )
 def test_an_error_lets_it_go_and_only_a_reboot_helps(error: int, harm: dict[str, float]) -> None:
@@ -309,7 +294,7 @@ def test_pulling_as_hard_as_it_may_for_two_seconds_is_an_overload() -> None:
         assert servo.step(TICK, 0.0, 0.0, 0.5).target is not None
     for _ in range(2):
         servo.step(TICK, 0.0, 0.0, 0.5)
-    assert get(servo, registers.HARDWARE_ERROR) == registers.ERROR_OVERLOAD
+    assert get(servo, registers.HARDWARE_ERROR) == servo_module.ERROR_OVERLOAD
     assert not servo.orders().torque
 
 

@@ -140,22 +140,6 @@ def test_a_packet_with_a_wrong_checksum_is_not_answered() -> None:
     assert make_bus().feed(bytes(packet)) == b""
 
 
-@given(st.lists(st.tuples(st.integers(1, 6), st.binary(max_size=4)), max_size=6), st.data())
-def test_packets_are_found_however_they_are_cut_and_whatever_lies_between(
-    asked: list[tuple[int, bytes]], data: st.DataObject
-) -> None:
-    """Noise without 0xFF between packets, and any cuts, change no reply."""
-    stream = b"".join(
-        bytes(byte for byte in noise if byte != 0xFF) + request(identity, feetech.PING)
-        for identity, noise in asked
-    )
-    bus, replies, rest = make_bus(), b"", stream
-    while rest:
-        cut = data.draw(st.integers(1, len(rest)))
-        replies, rest = replies + bus.feed(rest[:cut]), rest[cut:]
-    assert list(replies[2::6]) == [identity for identity, _ in asked]
-
-
 @given(st.binary(max_size=300), st.binary(min_size=2, max_size=60))
 def test_nothing_that_is_sent_breaks_the_bus(noise: bytes, body: bytes) -> None:
     """Noise, and packets with a right checksum that mean nothing or anything; a broadcast reset heals what they set."""

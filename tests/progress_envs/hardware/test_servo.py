@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from progress_envs.hardware import feetech, mounting
 from progress_envs.hardware.feetech import FeetechServo, unsigned
 from progress_envs.hardware.kinds import KINDS
-from progress_envs.hardware.servo import ROOM, TOP_SPEED, Drive, nearest
+from progress_envs.hardware.servo import ERROR_HEAT, ERROR_OVERLOAD, ROOM, TOP_SPEED, Drive, nearest
 
 TICK = 0.005
 
@@ -88,7 +88,7 @@ def test_pulling_too_hard_for_too_long_holds_it_back_until_it_is_sent_the_other_
     assert (servo.overloaded, drive.torque, servo.error) == (False, 1.0, 0)
     for _ in range(round(0.2 / TICK)):
         drive = servo.step(TICK, 0.0, 0.0, 0.9)
-    assert (servo.overloaded, drive.torque, servo.error) == (True, 0.2, feetech.ERROR_OVERLOAD)
+    assert (servo.overloaded, drive.torque, servo.error) == (True, 0.2, ERROR_OVERLOAD)
     servo.write(feetech.GOAL, (2047 + 600).to_bytes(2, "little"))
     assert servo.step(TICK, 0.0, 0.0, 0.2).torque == 0.2
     servo.write(feetech.GOAL, (2047 - 100).to_bytes(2, "little"))
@@ -121,7 +121,7 @@ def test_work_warms_it_and_heat_makes_it_let_go() -> None:
     servo.heat(70.0)
     assert servo.step(TICK, 0.0, 0.0, 0.0).target is None
     assert servo.read(feetech.TORQUE, 1) == b"\x00"
-    assert servo.error == feetech.ERROR_HEAT
+    assert servo.error == ERROR_HEAT
     servo.heat(None)
     assert servo.error == 0
 
