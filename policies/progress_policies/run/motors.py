@@ -12,6 +12,7 @@ from typing import Any
 from lerobot.motors import MotorNormMode
 from lerobot.motors.motors_bus import SerialMotorsBus
 from lerobot.robots import Robot
+from lerobot.teleoperators import Teleoperator
 
 from progress_policies.run.safety import SafetyOptions
 
@@ -74,6 +75,9 @@ _HEADROOM = 1.25
 _GRIPPER_TORQUE = 50.0
 """Percent; LeRobot keeps grippers below half their torque, so that they do not burn out on what they hold."""
 
+_NAP_S = 0.002
+"""How long a port sleeps for bytes at most before the driver looks at the clock again."""
+
 _FADING_STEPS = 5
 """In how many steps torque fades out."""
 
@@ -98,6 +102,7 @@ class Motors:
         """Open all ports without changing anything."""
         for bus in self.buses.values():
             bus.connect(handshake=handshake)
+        sleep_for_answers(self.buses)
 
     def close(self) -> None:
         """Close all ports without changing anything."""
@@ -112,6 +117,7 @@ class Motors:
                 with suppress(*BUS_ERRORS):
                     bus.port_handler.closePort()
             bus.connect(handshake=False)
+        sleep_for_answers(self.buses)
         self.flush()
 
     def flush(self) -> None:
@@ -248,8 +254,18 @@ class Motors:
         return lost
 
 
-def find_buses(robot: Robot) -> dict[str, Any]:
-    """A robot's buses by what it puts before the names of motors.
+def sleep_for_answers(buses: Mapping[str, Any]) -> None:
+    """Let the drivers of open buses sleep until bytes come; left alone they look without pause.
+
+    On Linux a terminal's bytes are handed on by a kernel thread of ordinary rank. A loop with the first claim on a
+    processor that looks without pause keeps that very thread waiting, for as long as the driver has patience.
+    """
+    for bus in buses.values():
+        bus.port_handler.ser.timeout = _NAP_S
+
+
+def find_buses(robot: Robot | Teleoperator) -> dict[str, Any]:
+    """A robot's or a leader's buses by what it puts before the names of motors.
 
     LeRobot's robots of one arm have a `bus`; those of two have arms, called for instance `left_arm`, that have one.
     """
@@ -257,7 +273,7 @@ def find_buses(robot: Robot) -> dict[str, Any]:
     for name, part in vars(robot).items():
         if isinstance(part, SerialMotorsBus):
             found[""] = part
-        elif isinstance(part, Robot):
+        elif isinstance(part, (Robot, Teleoperator)):
             found |= {name.removesuffix("arm") + prefix: bus for prefix, bus in find_buses(part).items()}
     return found
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from progress_datasets.errors import UserError
 from progress_policies.run.faults import Fault
 from progress_policies.run.health import Health
-from progress_policies.run.motors import BUS_ERRORS, Motors
+from progress_policies.run.motors import BUS_ERRORS, Motors, sleep_for_answers
 from progress_policies.run.safety import (
     Joints,
     Limits,
@@ -145,6 +145,7 @@ class Arm:
         for left in reversed(range(_TRIES)):
             try:
                 self.robot.connect(calibrate=False)
+                sleep_for_answers(self.motors.buses)
                 self.motors.set_ceilings()
             except (*BUS_ERRORS, TimeoutError, ValueError) as error:
                 self.disconnect()

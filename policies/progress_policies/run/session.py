@@ -20,7 +20,7 @@ from progress_policies.run.config import Config
 from progress_policies.run.crew import Crew, Players
 from progress_policies.run.keys import EMERGENCY, HELP, QUIT, Keys, open_keys
 from progress_policies.run.loop import Loop
-from progress_policies.run.motors import BUS_ERRORS
+from progress_policies.run.motors import BUS_ERRORS, find_buses, sleep_for_answers
 from progress_policies.run.priority import first_claim
 from progress_policies.run.robot import Arm, Trouble
 
@@ -235,6 +235,7 @@ class Session:
             )
         try:
             teleop.connect(calibrate=False)
+            sleep_for_answers(find_buses(teleop))
         except BUS_ERRORS as error:
             raise UserError(f"--teleop: cannot connect ({error}); check power, cable and port") from error
         try:

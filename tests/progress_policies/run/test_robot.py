@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -96,6 +97,24 @@ def test_goals_health_holding_and_letting_go(robot: SimulatedRobot) -> None:
         assert arm.relax(["elbow_flex"]) == ["elbow_flex"]
     finally:
         robot.inject(Faults())
+        arm.disconnect()
+
+
+def test_waiting_for_an_answer_leaves_the_processor_to_others(robot: SimulatedRobot) -> None:
+    arm = Arm(robot.robot_config(), OPTIONS, 30)
+    arm.connect()
+    try:
+        for again in (lambda: None, arm.motors.reopen):
+            robot.inject(Faults())
+            again()
+            robot.inject(Faults(silent=("wrist_flex",)))
+            begun, busy = time.monotonic(), time.thread_time()
+            with pytest.raises(Trouble):
+                arm.observe()
+            assert time.thread_time() - busy < 0.5 * (time.monotonic() - begun)
+        robot.inject(Faults())
+        arm.relax()
+    finally:
         arm.disconnect()
 
 
