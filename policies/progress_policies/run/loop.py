@@ -30,6 +30,9 @@ _WIRE = ("bus", "implausible", "joint_limit")
 _COAST = 5.0
 """How far a joint that has to stop may go on, in degrees or hundredths."""
 
+_BLIND_S = 0.1
+"""For how long what was last seen says where joints are."""
+
 POLICY, PERSON, ASKING = "policy", "person", "asking"
 """Who moves the arm: the policy, a person with the teleoperator, or nobody until somebody presses a key."""
 
@@ -87,8 +90,9 @@ class Loop:
         """Come to a stand as soon as possible and hold there.
 
         What moves cannot stop on the spot: called back to where it was, it comes to rest later than at its last goal.
-        So that stays, if it is near; a joint that is far from it is blocked, and held where it is. When packets get
-        lost, the servos know better than we do what their last goal is; if they cannot be asked, they keep it.
+        So that stays, if it is near where the joint is by now; a joint that is far from it is blocked, and held where
+        it is. Nobody is asked for that, as waiting for an answer that got lost takes longer than stopping. When packets
+        get lost, the servos know better than we do what their last goal is; if they cannot be asked, they keep it.
         """
         if self._attempt.ended_by in _WIRE:
             goal = self.arm.goals()
@@ -96,11 +100,16 @@ class Loop:
                 self._quiet = True
                 return
             self.last = goal
-        self._present = self.arm.joints(self._present)
-        near = np.clip(self.last, self._present - _COAST, self._present + _COAST)
+        present = self._moved_on()
+        near = np.clip(self.last, present - _COAST, present + _COAST)
         blocked = self._attempt.ended_by == "overload"
         self.last = still_goal(self.arm.limits, self._present if blocked else near)
         self.hold()
+
+    def _moved_on(self) -> Joints:
+        """[n] where the joints are by now, if they have kept their speed since they were last seen."""
+        since = 0.0 if self._before is None else time.monotonic() - self._before[1]
+        return self._present + self._speed * min(since, _BLIND_S)
 
     def hold(self) -> bool:
         """Tell the arm to hold; whether it could be told, or knows it anyway."""
@@ -125,6 +134,7 @@ class Loop:
         self.talk = Talk(self.crew, self.keys, self._attempt, used, self.tick)
         self._watches = {name: CameraWatch(name, shape, options) for name, shape in self.arm.views.items()}
         self._before: tuple[Joints, float] | None = None
+        self._speed: Joints = np.zeros(len(self.arm.names))
         self._failures = 0
         self._quiet = False
         self.observe()
@@ -215,6 +225,8 @@ class Loop:
         if fault is not None:
             # A reading that was garbled on the way is gone at the next tick.
             raise Trouble(fault)
+        if before is not None and self.now > since:
+            self._speed = (present - before) / (self.now - since)
         self._before, self._present = (present, self.now), present
         self._beat()
         fault = look_at_all(self._watches, images, self.now, present) or self.arm.health(self.now)

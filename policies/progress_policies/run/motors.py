@@ -131,12 +131,12 @@ class Motors:
         """Prefixes of arms whose motors do not hold the calibration on file, or for which there is none."""
         return [prefix for prefix, bus in self.buses.items() if not (bus.calibration and bus.is_calibrated)]
 
-    def positions(self, retries: int = 2) -> dict[str, float]:
+    def positions(self) -> dict[str, float]:
         """Where the joints are, by name."""
         return {
             f"{prefix}{motor}.pos": float(value)
             for prefix, bus in self.buses.items()
-            for motor, value in bus.sync_read("Present_Position", num_retry=retries).items()
+            for motor, value in bus.sync_read("Present_Position", num_retry=2).items()
         }
 
     def goals(self) -> dict[str, float]:

@@ -193,16 +193,6 @@ class Arm:
             raise Trouble(self._blame(error)) from error
         return np.array([float(sent[name]) for name in self.names])
 
-    def joints(self, before: Joints) -> Joints:
-        """[n] where the joints are this moment, if that can be had at once and is near `before`; otherwise `before`."""
-        try:
-            with self._exchange():
-                found = self.motors.positions(retries=0)
-        except BUS_ERRORS:
-            return before
-        now = np.array([found.get(name, was) for name, was in zip(self.names, before, strict=True)])
-        return before if check_joints(self.limits, now, before, 0.05) else now
-
     def goals(self) -> Joints | None:
         """[n] the goals that the motors have; None if they cannot be asked, or have none."""
         if not self.motors:

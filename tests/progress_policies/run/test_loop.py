@@ -52,9 +52,6 @@ class Arm:
     def present(self, state: np.ndarray) -> np.ndarray:
         return state
 
-    def joints(self, before: np.ndarray) -> np.ndarray:
-        return self.at.copy()
-
     def goals(self) -> np.ndarray | None:
         return None if self.deaf else self.at.copy()
 
@@ -176,6 +173,31 @@ def test_time_ends_an_attempt_and_the_arm_holds() -> None:
     assert crew.beat[0] > 0
     steps = np.abs(np.diff(body.sent, axis=0)).max(axis=0)
     assert (steps <= loop.arm.limits.step + 1e-9).all()
+
+
+def test_a_joint_on_its_way_may_go_on_from_where_it_is_by_now() -> None:
+    class Lagging(Arm):
+        """Follows at 40 degrees a second."""
+
+        def send(self, goal: np.ndarray) -> np.ndarray:
+            self.at = self.at + np.clip(goal - self.at, -0.4, 0.4)
+            return goal
+
+    def leaping(message: dict[str, Any]) -> dict[str, Any] | None:
+        start = message.get("look")
+        return None if start is None else {"tick": start, "actions": [[*HOME[:4], 60.0, HOME[5]]] * 10}
+
+    ticks = iter(range(20))
+
+    def late() -> bool:
+        if next(ticks, None) is not None:
+            return False
+        time.sleep(0.05)
+        return True
+
+    _, body, *_ = play(policy=leaping, body=Lagging(), signalled=late)
+    further = body.held[0][4] - body.at[4] - 5.0
+    assert 40 * 0.05 - 0.5 <= further <= 40 * 0.1
 
 
 def test_calibrated_success_ends_an_attempt() -> None:
