@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -91,7 +90,7 @@ def main() -> None:
     parser.add_argument("--observation", default="state", choices=["state", "features"])
     parser.add_argument("--rollouts", type=int, help="how many to learn from")
     options = parser.parse_args()
-    source = provenance(sys.argv)
+    source = provenance(__file__)
     sizes = QUICK if options.quick else FULL
     seeds = options.seeds or sizes.seeds
     rollouts = options.rollouts or sizes.rollouts

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,7 +25,7 @@ from judge.features import SCHEME, episodes_of
 from judge.measure import UNSEEN, Judged, load_cases, summarise
 from judge.models.multiview_sarm import MultiviewSarm
 from judge.sets import SETS
-from provenance import provenance, without_folders
+from provenance import provenance
 from reward_accuracy import Run, Scale
 
 from progress_datasets.episodes import EpisodeDataset
@@ -67,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "members": len(seeds),
         "tasks": len(tasks),
         "quick": options.quick,
-        **provenance(["ensembles.py", *without_folders(sys.argv[1:] if argv is None else argv)]),
+        **provenance(__file__, argv),
     }
     for name, rows in summary["sets"].items():
         print(f"\n{name:<24}{'ensemble':>10}{'alone':>10}   of each")

@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> Result:
         **summarise({turn: combine(runs) for turn, runs in results.items()}),
         "opengl_backend": backend,
         "load_average": load,
-        **provenance(sys.argv if argv is None else ["env_throughput.py", *argv]),
+        **provenance(__file__, argv),
     }
     print(table(summary))
     print(json.dumps(summary))

@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import statistics
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -49,7 +48,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=task_names())
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     options = parser.parse_args()
-    source = provenance(sys.argv)
+    source = provenance(__file__)
     experts, others = (5, 5) if options.quick else (200, 40)
     jobs = [
         (task, split, quality, experts if quality == "expert" else others)

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ from judge.features import prepare
 from judge.models.own import train_network
 from judge.policies import Practice
 from judge.sets import Sizes, collect
-from provenance import provenance, without_folders
+from provenance import provenance
 
 from progress_datasets.options import DatasetsOptions
 from progress_envs.names import task_names
@@ -77,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "encoder": options.encoder,
         "proposed_stages": options.propose,
         "quick": options.quick,
-        **provenance(["one_shot.py", *without_folders(sys.argv[1:] if argv is None else argv)]),
+        **provenance(__file__, argv),
     }
     print_table(summary)
     print(json.dumps(summary))

@@ -19,14 +19,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from provenance import provenance, without_folders
+from provenance import provenance
 
 from progress_datasets.episodes import EpisodeDataset
 from progress_rm.cli import call
@@ -60,7 +59,7 @@ def main() -> None:
         if options.real:
             result["real"] = real(folder, options.real)
     print_table(result)
-    print(json.dumps({**result, **provenance(without_folders(sys.argv))}))
+    print(json.dumps({**result, **provenance(__file__)}))
 
 
 def simulated(folder: Path, task: str, seed: int, quick: bool) -> dict[str, float]:

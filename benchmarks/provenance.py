@@ -6,31 +6,46 @@ import datetime
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+PLACES = ("--output_dir", "--results", "--rows")
+"""Options whose value says where something lies."""
 
-def provenance(argv: Sequence[str]) -> dict[str, str]:
-    """The command, the commit, the machine and the day."""
+
+def provenance(script: str, argv: Sequence[str] | None = None) -> dict[str, str]:
+    """The command, the commit, the machine and the day.
+
+    Args:
+        script: the benchmark's `__file__`.
+        argv: its arguments; those of the process if None.
+    """
     here = Path(__file__).parent
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True, check=False
     )
+    words = without_places(sys.argv[1:] if argv is None else argv)
     return {
-        "command": " ".join(["python", f"benchmarks/{Path(argv[0]).name}", *argv[1:]]),
+        "command": " ".join(["python", f"benchmarks/{Path(script).name}", *words]),
         "commit": commit.stdout.strip() or "unknown",
         "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}, Python {platform.python_version()}",
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
 
 
-def without_folders(argv: Sequence[str]) -> list[str]:
+def without_places(argv: Sequence[str]) -> list[str]:
     """The arguments but for where things lie, which is nobody else's business."""
     kept: list[str] = []
-    skip = False
-    for word in argv:
-        folder = word.split("=")[0] in ("--output_dir", "--results", "--rows")
-        if not folder and not skip:
-            kept.append(word)
-        skip = folder and "=" not in word
+    words = list(argv)
+    while words:
+        name, equals, value = words[0].partition("=")
+        # An option and its value, in one word or two; of several values the first.
+        count = (
+            1 if equals or not name.startswith("--") or words[1:2] == [] or words[1].startswith("--") else 2
+        )
+        value = value if equals else "".join(words[1:count])
+        if name not in PLACES and "/" not in value:
+            kept += words[:count]
+        del words[:count]
     return kept

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -29,7 +28,7 @@ from judge.adapter import Budget, Material
 from judge.features import SCHEME, episodes_of, kinds_of, prepare
 from judge.models import ADAPTERS
 from judge.sets import DEMONSTRATORS
-from provenance import provenance, without_folders
+from provenance import provenance
 from rabc_summary import summarise
 
 from progress_datasets.episode_data import EpisodeData
@@ -270,7 +269,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "scale": asdict(scale),
         "about": SIDES,
         "quick": options.quick,
-        **provenance(["rabc.py", *without_folders(sys.argv[1:] if argv is None else argv)]),
+        **provenance(__file__, argv),
     }
     if options.results is not None:
         options.results.mkdir(parents=True, exist_ok=True)

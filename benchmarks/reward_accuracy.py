@@ -35,7 +35,7 @@ from judge.models import ABLATION, ADAPTERS, OURS
 from judge.policies import Practice
 from judge.results import page, print_table
 from judge.sets import SETS, Sizes, collect
-from provenance import provenance, without_folders
+from provenance import provenance
 
 from progress_datasets.episodes import EpisodeDataset
 from progress_envs.names import task_names
@@ -194,7 +194,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             "tuned": _tuned(run.folder / "choices"),
             "seconds": _seconds(run.folder / "seconds"),
             "quick": options.quick,
-            **provenance(["reward_accuracy.py", *without_folders(sys.argv[1:] if argv is None else argv)]),
+            **provenance(__file__, argv),
         }
         print_table(summary)
         target = options.results or options.output_dir

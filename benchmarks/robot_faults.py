@@ -35,7 +35,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from provenance import provenance, without_folders
+from provenance import provenance
 from robot_faults_judge import Judgement, judge_motion, read_episodes
 from robot_faults_plans import KINDS, Plan, plan_for
 from robot_faults_summary import Row, read_rows, spans, summarise, table
@@ -107,8 +107,8 @@ def main(argv: Sequence[str] | None = None) -> Row:
                     flush=True,
                 )
     made_rows = [rows[seed] for seed in seeds]
-    command = without_folders(sys.argv if argv is None else ["robot_faults.py", *argv])
-    summary = {**summarise(made_rows), "seeds": spans(seeds), "load_average": load, **provenance(command)}
+    rest = {"seeds": spans(seeds), "load_average": load}
+    summary = {**summarise(made_rows), **rest, **provenance(__file__, argv)}
     print(table(summary))
     print(json.dumps(summary))
     return summary

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from provenance import provenance, without_folders
+from provenance import provenance
 from robot_hardware import hurry
 
 from progress_envs.hardware.simulated import SimulatedRobot
@@ -52,9 +52,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         with redirect_stdout(sys.stderr):
             prepare(folder, options.quick)
         found = measure(folder, Path(scratch), 3.0 if options.quick else options.seconds)
-    command = without_folders(sys.argv if argv is None else ["robot_loop.py", *argv])
-    command = [word for word in command if not word.startswith("--models")]
-    summary = {**found, "load_average": load, **provenance(command)}
+    summary = {**found, "load_average": load, **provenance(__file__, argv)}
     print(json.dumps(summary))
     return summary
 

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from provenance import provenance, without_folders
+from provenance import provenance
 from robot_hardware import hurry
 
 from progress_datasets.errors import UserError
@@ -91,10 +91,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     seeds = list(range(SEED, SEED + count))
     in_env = play_env(player, seeds)
     through_driver, faults = play_driver(player, seeds)
-    words = without_folders(sys.argv if argv is None else ["robot_parity.py", *argv])
-    words = ["--policy" if word.startswith("--policy=") else word for word in words]
     rest = {"policy": "given" if player.folder else "expert", "fps": player.fps, "load_average": load}
-    summary = {**summarise(through_driver, in_env), "faults": faults, **rest, **provenance(words)}
+    summary = {**summarise(through_driver, in_env), "faults": faults, **rest, **provenance(__file__, argv)}
     print(json.dumps(summary))
     return summary
 

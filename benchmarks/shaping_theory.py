@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -316,7 +315,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="300 MDPs: does it run?")
     parser.add_argument("--figure", type=Path, help="where to draw the semantic trap")
     options = parser.parse_args()
-    source = provenance(sys.argv)
+    source = provenance(__file__)
     count = 300 if options.quick else 6000
     shares = measure(count)
     if options.figure:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,7 +68,7 @@ def main() -> None:
         "tasks": options.tasks,
         "seeds": sizes.seeds,
         "runs": table,
-        **provenance(sys.argv),
+        **provenance(__file__),
     }
     print(json.dumps(summary))
 
