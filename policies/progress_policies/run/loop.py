@@ -24,14 +24,8 @@ from progress_policies.run.talk import Talk
 _FIRST_ACTION_S = 60.0
 """How long a policy may think about its first chunk, while the arm holds."""
 
-_WIRE = ("bus", "implausible", "joint_limit")
-"""Faults that come from lost or garbled packets."""
-
 _COAST = 5.0
 """How far a joint that has to stop may go on, in degrees or hundredths."""
-
-_BLIND_S = 0.1
-"""For how long what was last seen says where joints are."""
 
 POLICY, PERSON, ASKING = "policy", "person", "asking"
 """Who moves the arm: the policy, a person with the teleoperator, or nobody until somebody presses a key."""
@@ -91,15 +85,11 @@ class Loop:
 
         What moves cannot stop on the spot: called back to where it was, it comes to rest later than at its last goal.
         So that stays, if it is near where the joint is by now; a joint that is far from it is blocked, and held where
-        it is. Nobody is asked for that, as waiting for an answer that got lost takes longer than stopping. When packets
-        get lost, the servos know better than we do what their last goal is; if they cannot be asked, they keep it.
+        it is. Nobody is asked for that, as waiting for an answer that got lost takes longer than stopping. When it is
+        the motors that do not answer, they have had time to come to rest at the last goal that reached them, which
+        need not be the last one that was sent; so they are left alone.
         """
-        if self._attempt.ended_by in _WIRE:
-            goal = self.arm.goals()
-            if goal is None:
-                self._quiet = True
-                return
-            self.last = goal
+        self._quiet = self._attempt.ended_by == "bus"
         present = self._moved_on()
         near = np.clip(self.last, present - _COAST, present + _COAST)
         blocked = self._attempt.ended_by == "overload"
@@ -107,9 +97,10 @@ class Loop:
         self.hold()
 
     def _moved_on(self) -> Joints:
-        """[n] where the joints are by now, if they have kept their speed since they were last seen."""
+        """[n] where the joints are by now, if they have kept their speed and not passed their goal."""
         since = 0.0 if self._before is None else time.monotonic() - self._before[1]
-        return self._present + self._speed * min(since, _BLIND_S)
+        way = self.last - self._present
+        return self._present + np.clip(self._speed * since, np.minimum(way, 0), np.maximum(way, 0))
 
     def hold(self) -> bool:
         """Tell the arm to hold; whether it could be told, or knows it anyway."""

@@ -139,14 +139,6 @@ class Motors:
             for motor, value in bus.sync_read("Present_Position", num_retry=2).items()
         }
 
-    def goals(self) -> dict[str, float]:
-        """Where the joints were told to be, as the motors understood it, by name."""
-        return {
-            f"{prefix}{motor}.pos": float(value)
-            for prefix, bus in self.buses.items()
-            for motor, value in bus.sync_read("Goal_Position").items()
-        }
-
     def spans(self) -> dict[str, tuple[float, float]]:
         """The range of every joint by its calibration, in LeRobot's degrees; joints in other units are left out."""
         found = {}

@@ -193,18 +193,6 @@ class Arm:
             raise Trouble(self._blame(error)) from error
         return np.array([float(sent[name]) for name in self.names])
 
-    def goals(self) -> Joints | None:
-        """[n] the goals that the motors have; None if they cannot be asked, or have none."""
-        if not self.motors:
-            return None
-        try:
-            with self._exchange():
-                found = self.motors.goals()
-        except BUS_ERRORS:
-            return None
-        goals = np.array([found.get(name, np.nan) for name in self.names])
-        return goals if np.isfinite(goals).all() else None
-
     def hold(self, goal: Joints) -> None:
         """Stay at a goal [n], without asking cameras.
 

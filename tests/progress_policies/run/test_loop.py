@@ -42,7 +42,6 @@ class Arm:
         self.held: list[np.ndarray] = []
         self.sent: list[np.ndarray] = []
         self.broken: Exception | None = None
-        self.deaf = False
 
     def observe(self) -> tuple[np.ndarray, dict[str, Any], float]:
         if self.broken is not None:
@@ -51,9 +50,6 @@ class Arm:
 
     def present(self, state: np.ndarray) -> np.ndarray:
         return state
-
-    def goals(self) -> np.ndarray | None:
-        return None if self.deaf else self.at.copy()
 
     def health(self, now: float) -> Fault | None:
         return None
@@ -282,12 +278,11 @@ def test_motors_may_fail_twice_but_not_for_long() -> None:
     dead.observe = dies  # type: ignore[method-assign]
     attempt, *_ = play(body=dead)
     assert attempt.ended_by == "bus"
-    assert dead.held, "what the motors say that their goal is"
-    deaf = Arm()
-    deaf.broken, deaf.deaf = Trouble(Fault("bus", "unplugged")), True
-    attempt, *_ = play(body=deaf)
+    assert not dead.held, "who may not hear everything is told nothing, and keeps the goal that it has"
+    dead = Arm()
+    dead.broken = Trouble(Fault("bus", "unplugged"))
+    attempt, *_ = play(body=dead)
     assert attempt.ended_by == "bus", "from the first look on"
-    assert not deaf.held, "who hears nothing is told nothing, and keeps its goal"
 
 
 def test_a_mistake_in_the_loop_itself_stops_the_arm() -> None:
