@@ -20,6 +20,7 @@ that are in the file are not made again. The full run's JSON is in `benchmarks/r
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import shutil
@@ -256,7 +257,8 @@ def attempt(made: Bench, seed: int) -> Row:
 
 
 def repair(made: Bench, seed: int) -> None:
-    """A sound, cool robot at its start."""
+    """A sound, cool robot at its start, and nothing left open by earlier runs: their files have numbers, up to 1024."""
+    gc.collect()
     made.robot.inject(Faults(temperatures=dict.fromkeys(JOINTS, 30.0)))
     made.robot.power_cycle()
     made.robot.reset(seed=seed)

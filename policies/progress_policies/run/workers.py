@@ -94,6 +94,7 @@ class Worker:
         if self.process.is_alive():
             self.process.kill()
             self.process.join()
+        self.process.close()
 
 
 def _main(connection: Connection, target: Callable[..., None], arguments: tuple[Any, ...]) -> None:
