@@ -24,6 +24,7 @@ import math
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,11 +143,13 @@ def actor_for(player: Player, env: ProgressEnv) -> Callable[[], Callable[[dict[s
     def begin() -> Callable[[dict[str, Any]], Any]:
         policy.reset()
         planned: list[Any] = []
+        seen: deque[Seen] = deque(maxlen=policy.ticks)
 
         def act(observation: dict[str, Any]) -> Any:
+            now = Seen(0, 0.0, observation["agent_pos"].astype(np.float64), observation["pixels"])
+            seen.extend([now] * (1 if seen else policy.ticks))
             if not planned:
-                joints = observation["agent_pos"].astype(np.float64)
-                planned.extend(policy.look(Seen(0, 0.0, joints, observation["pixels"]))[: policy.used])
+                planned.extend(policy.look(list(seen))[: policy.used])
             return planned.pop(0)
 
         return act

@@ -112,6 +112,30 @@ def test_it_leaves_a_policy_its_weights_its_success_and_films(trained: Path) -> 
     assert (trained / "policy/checkpoints/last/pretrained_model/policy_preprocessor.json").exists()
 
 
+def test_diffusion_is_trained_and_evaluated_alike(demos: Path, tmp_path: Path) -> None:
+    small = [
+        *(
+            "--policy.type=diffusion",
+            "--policy.device=cpu",
+            "--policy.horizon=8",
+            "--policy.n_action_steps=4",
+        ),
+        *("--policy.down_dims=[8,16]", "--policy.n_groups=4", "--policy.diffusion_step_embed_dim=8"),
+        *(
+            "--policy.noise_scheduler_type=DDIM",
+            "--policy.num_inference_steps=2",
+            "--steps=2",
+            "--batch_size=4",
+        ),
+        *("--env.type=progress", "--env.task=PickPlace", "--env.obs_type=state", "--env.episode_length=4"),
+        *("--eval.envs=2", "--eval.videos=0", "--eval.episodes=2", "--weights.kappa=0.2"),
+    ]
+    call("bc", [*small, f"--dataset.root={demos}", f"--output_dir={tmp_path / 'out'}"])
+    summary = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert summary["evaluation"][0]["successes"] == [0, 0]
+    assert json.loads((tmp_path / "out" / "weights.json").read_text())["horizon"] == 7
+
+
 def test_a_finished_training_is_not_overwritten(
     trained: Path, demos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,12 @@ from numpy.typing import NDArray
 from progress_policies.rollouts import chunk_length
 from progress_policies.run.board import Board, Layout, Seen
 from progress_policies.run.workers import Inbox
+
+_STACKING = ("diffusion",)
+"""LeRobot's policies whose chunk is predicted from the last ticks stacked, which we can give them."""
+
+_REMEMBERING = ("vqbet", "tdmpc", "multi_task_dit")
+"""LeRobot's policies whose chunk is predicted from what `select_action` has seen, also of one tick."""
 
 
 @dataclass
@@ -42,6 +49,7 @@ class Policy:
     Attributes:
         views: cameras that it needs.
         used: actions of a chunk that are to be executed.
+        ticks: how many ticks it looks at to say a chunk, the present one included.
     """
 
     def __init__(self, options: PolicyOptions, task: str, robot_type: str) -> None:
@@ -60,6 +68,8 @@ class Policy:
         self.views = [name.removeprefix(f"{OBS_IMAGES}.") for name in config.image_features or {}]
         self.needs = list(config.input_features or {})
         self._whole = answers_in_chunks(config)
+        self._stacks = self._whole and config.type in _STACKING
+        self.ticks = int(getattr(config, "n_obs_steps", 1)) if self._stacks else 1
         self.used = min(
             options.actions_per_chunk or getattr(config, "n_action_steps", 1), chunk_length(config)
         )
@@ -73,28 +83,38 @@ class Policy:
         self._after.reset()
 
     @torch.inference_mode()
-    def look(self, seen: Seen) -> NDArray[np.float64]:
-        """Actions [k, n], the first one for the tick that was seen."""
-        batch: dict[str, Any] = {OBS_STATE: seen.joints.astype(np.float32)}
-        batch |= {f"{OBS_IMAGES}.{view}": seen.images[view] for view in self.views}
-        batch = self._before(
-            prepare_observation_for_inference(batch, self._device, self._task, self._robot_type)
-        )
+    def look(self, seen: Sequence[Seen]) -> NDArray[np.float64]:
+        """Actions [k, n], the first one for the last of the ticks that were seen; `ticks` of them are needed."""
+        batches = [self._batch(one) for one in seen]
+        if self._stacks:
+            # As the policy stacks what it remembers: [1, ticks, …].
+            named = [key for key, value in batches[0].items() if isinstance(value, torch.Tensor)]
+            batch: dict[str, Any] = {key: torch.stack([b[key] for b in batches], 1) for key in named}
+        else:
+            batch = batches[-1]
         if self._whole:
             actions = self._after(self._policy.predict_action_chunk(batch))[0]
         else:
             actions = self._after(self._policy.select_action(batch))
         return np.asarray(actions.reshape(-1, actions.shape[-1]).double().cpu())
 
+    def _batch(self, seen: Seen) -> dict[str, Any]:
+        batch: dict[str, Any] = {OBS_STATE: seen.joints.astype(np.float32)}
+        batch |= {f"{OBS_IMAGES}.{view}": seen.images[view] for view in self.views}
+        ready: dict[str, Any] = self._before(
+            prepare_observation_for_inference(batch, self._device, self._task, self._robot_type)
+        )
+        return ready
+
 
 def answers_in_chunks(config: PreTrainedConfig) -> bool:
-    """Whether a chunk depends on one look alone; other policies are asked for one action a tick.
+    """Whether a chunk depends on what is seen alone; other policies are asked for one action a tick.
 
     Those remember what they saw, or average what they said, in `select_action`.
     """
-    single = getattr(config, "n_obs_steps", 1) == 1
+    forgets = getattr(config, "n_obs_steps", 1) == 1 and config.type not in _REMEMBERING
     ensemble = getattr(config, "temporal_ensemble_coeff", None) is not None
-    return chunk_length(config) > 1 and single and not ensemble
+    return chunk_length(config) > 1 and (forgets or config.type in _STACKING) and not ensemble
 
 
 def act(
@@ -108,13 +128,21 @@ def act(
         return
     inbox.send({"ready": True, "needs": policy.needs, "used": policy.used})
     board = Board(memory, layout)
+    first: int | None = None
     while (message := inbox.receive()) is not None:
         if "reset" in message:
             policy.reset()
-        elif (seen := board.get(message["look"])) is None:
-            inbox.send({"tick": message["look"], "missed": True})
+            first = None
+            continue
+        tick = message["look"]
+        first = tick if first is None else first
+        # Before the first tick it looked as it does at the first.
+        ticks = [max(first, tick - back) for back in reversed(range(policy.ticks))]
+        seen = [found for found in map(board.get, ticks) if found is not None]
+        if len(seen) < len(ticks):
+            inbox.send({"tick": tick, "missed": True})
         else:
-            inbox.send({"tick": seen.tick, "actions": policy.look(seen).tolist()})
+            inbox.send({"tick": tick, "actions": policy.look(seen).tolist()})
 
 
 def _line(error: BaseException) -> str:
