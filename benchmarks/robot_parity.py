@@ -1,6 +1,6 @@
 """Does a policy do as well through LeRobot's driver as in the plain env? The same policy on the same seeded scenes.
 
-    python benchmarks/robot_parity.py [--episodes=100] [--policy=FOLDER] [--fps=25] [--quick]
+    python benchmarks/robot_parity.py [--episodes=100] [--policy=FOLDER] [--scenes=DATASET] [--fps=25] [--quick]
 
 - Driver: `progress-rm run`'s loop with its limits, asynchronous inference and processes; LeRobot's unmodified SO-101
   driver; the simulated servo bus, with the times of a real wire, and its cameras, in real time.
@@ -10,7 +10,8 @@ A policy gets what a robot gives: joints and pictures. --policy is a folder as L
 --policy.…`; --fps is the rate of its demonstrations). Without one the scripted expert is played as a policy; it looks
 at the scene itself and so measures what driver, bus and limits cost alone. In both, an episode ends with the task done
 or with the task's time limit, and the simulator alone says whether it was done. An episode that a fault ends counts as
-failed.
+failed. With --scenes the scenes are those of recorded demonstrations, in turn: how well the policy does in others is
+not the question here.
 
 `difference` is success_driver - success_env with Newcombe's 95 % interval (1998, method 10, from Wilson's), as if the
 scenes were not the same: too wide rather than too narrow. Prints one JSON object as its last line.
@@ -34,6 +35,7 @@ import numpy as np
 from provenance import provenance
 from robot_hardware import hurry
 
+from progress_datasets.episodes import EpisodeDataset
 from progress_datasets.errors import UserError
 from progress_envs.env import ProgressEnv
 from progress_envs.expert import make_expert
@@ -74,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument(
         "--policy", default="", help="folder of a LeRobot policy; the scripted expert if none"
     )
+    parser.add_argument("--scenes", type=Path, help="a dataset of progress-rm collect; new scenes if none")
     parser.add_argument("--fps", type=int, default=25, help="actions a second: 5, 10, 25 or 50")
     parser.add_argument("--quick", action="store_true", help="two scenes: does it run?")
     parser.add_argument(
@@ -89,11 +92,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         workers.METHOD = "fork"
     load = os.getloadavg()[0]
     player = read_player(options.policy, options.fps)
-    seeds = list(range(SEED, SEED + count))
+    seeds = read_seeds(options.scenes, count)
     in_env = play_env(player, seeds)
     through_driver, faults = play_driver(player, seeds)
-    rest = {"policy": "given" if player.folder else "expert", "fps": player.fps, "load_average": load}
-    summary = {**summarise(through_driver, in_env), "faults": faults, **rest, **provenance(__file__, argv)}
+    rest = {"policy": "given" if player.folder else "expert", "scenes": len(set(seeds)), "fps": player.fps}
+    summary = {**summarise(through_driver, in_env), "faults": faults, **rest, "load_average": load}
+    summary |= provenance(__file__, argv)
     print(json.dumps(summary))
     return summary
 
@@ -106,6 +110,15 @@ def read_player(folder: str, fps: int) -> Player:
     seen = {name.rpartition(".")[2]: one["shape"] for name, one in inputs.items() if ".images." in name}
     size = max((shape[1] for shape in seen.values()), default=32)
     return Player(folder, fps, tuple(seen) or ("front",), size)
+
+
+def read_seeds(scenes: Path | None, count: int) -> list[int]:
+    """The scene of each episode."""
+    if scenes is None:
+        return list(range(SEED, SEED + count))
+    demonstrations = EpisodeDataset(scenes)
+    seeds = [int(demonstrations.info(episode)["seed"]) for episode in range(demonstrations.num_episodes)]
+    return [seeds[k % len(seeds)] for k in range(count)]
 
 
 def play_env(player: Player, seeds: Sequence[int]) -> list[bool]:

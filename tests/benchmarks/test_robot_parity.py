@@ -7,7 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
+
+from progress_datasets.write import EpisodeData, write_dataset
 
 Load = Callable[[str], ModuleType]
 
@@ -34,6 +37,16 @@ def test_the_expert_does_its_task_in_the_env(bench: ModuleType) -> None:
     assert bench.play_env(bench.Player("", 10), [bench.SEED]) == [True]
 
 
+def test_scenes_of_demonstrations_come_in_turn(bench: ModuleType, tmp_path: Path) -> None:
+    still = np.zeros((2, 6), np.float32)
+    shown = [
+        EpisodeData(task="it", frames={}, state=still, action=still, info={"seed": seed}) for seed in (7, 5)
+    ]
+    write_dataset(tmp_path / "shown", 10, shown)
+    assert bench.read_seeds(tmp_path / "shown", 3) == [7, 5, 7]
+    assert bench.read_seeds(None, 2) == [bench.SEED, bench.SEED + 1]
+
+
 def test_a_policy_says_what_it_sees(bench: ModuleType, tmp_path: Path) -> None:
     inputs = {
         "observation.state": {"shape": [6]},
@@ -54,4 +67,4 @@ def test_the_last_line_is_the_result_and_names_no_folder(
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (found["success_driver"], found["success_env"], found["difference"]) == (0.5, 1.0, -0.5)
     assert (found["episodes"], found["faults"], found["policy"]) == (2, {"bus": 1}, "given")
-    assert found["command"] == "python benchmarks/robot_parity.py --episodes=2 --policy"
+    assert found["command"] == "python benchmarks/robot_parity.py --episodes=2"
