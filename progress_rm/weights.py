@@ -29,7 +29,7 @@ Ints = NDArray[np.integer[Any]]
 EPSILON = 1e-6
 """Keeps the formula finite where all frames gain alike; also how far rounding may move a gain."""
 
-GATES = ("none", "recorded", "scored", "advanced")
+GATES = ("none", "recorded", "scored", "onward")
 
 
 @dataclass
@@ -43,12 +43,14 @@ class WeightOptions:
     lower_bound: float = 0.0
     """Standard deviations of the scores' uncertainty that are taken off a chunk's progress."""
     gate: str = "none"
-    """Which episodes count: none (all), recorded (outcome is success), scored (the scores say so at their end), or
-    advanced (those that end with much progress, complete or not: they show most of the task)."""
+    """What counts: none (everything), recorded (episodes whose outcome is success), scored (those that the scores call
+    one), or onward (those, and of others that came far the frames that lead on: giving up must not be learned)."""
     gate_success: float = 0.5
-    """With gate=scored: least probability of success at an episode's last frame."""
+    """With gate=scored or onward: least probability of success at an episode's last frame."""
     gate_progress: float = 0.5
-    """With gate=advanced: least progress there."""
+    """With gate=onward: least progress at a failed episode's last frame."""
+    gate_to_come: float = 0.2
+    """With gate=onward: least progress that a failed episode has yet to make after a frame that counts."""
 
     def __post_init__(self) -> None:
         if self.kappa is not None and self.kappa_quantile is not None:
@@ -61,7 +63,7 @@ class WeightOptions:
             raise ValueError(f"lower_bound={self.lower_bound} raises the bound; give 0 or more")
         if self.gate not in GATES:
             raise ValueError(f"gate={self.gate} is unknown; choose one of {', '.join(GATES)}")
-        for name in ("gate_success", "gate_progress"):
+        for name in ("gate_success", "gate_progress", "gate_to_come"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)} is out of range; give 0 to 1")
 
@@ -208,9 +210,9 @@ def weigh_scores(
         )
     starts, ends = scores.starts, scores.ends
     gains = chunk_gains(scores.progress, starts, ends, horizon, scores.uncertainty, options.lower_bound)
-    counted = np.repeat(_gate(scores, options, where), ends - starts)
+    counted = _gate(scores, options, where)
     if not counted.any():
-        raise UserError(f"{where}: gate={options.gate} leaves no episode; choose another gate")
+        raise UserError(f"{where}: gate={options.gate} leaves nothing; choose another gate")
     kept = gains[counted]
     kappa = 0.01 if options.kappa is None else options.kappa
     if options.kappa_quantile is not None:
@@ -262,19 +264,32 @@ def read_frame_scores(path: Path, dataset: EpisodeDataset) -> FrameScores:
 
 
 def _gate(scores: FrameScores, options: WeightOptions, where: str) -> NDArray[np.bool_]:
-    """Which episodes count, bool [E]."""
+    """Which frames count, bool [N]."""
+    lengths = scores.ends - scores.starts
     if options.gate == "none":
-        return np.ones(len(scores.starts), dtype=bool)
-    if options.gate == "advanced":
-        return np.asarray(scores.progress[scores.ends - 1] >= options.gate_progress)
-    if options.gate == "scored":
-        if scores.success is None:
+        return np.ones(lengths.sum(), dtype=bool)
+    if options.gate == "recorded":
+        if scores.outcomes is None:
             raise UserError(
-                f"{where}: has no column 'success', which gate=scored needs; use progress-rm score"
+                f"{where}: the episodes have no 'outcome', which gate=recorded needs; try gate=scored"
             )
-        return np.asarray(scores.success[scores.ends - 1] >= options.gate_success)
-    if scores.outcomes is None:
+        return np.repeat([outcome == "success" for outcome in scores.outcomes], lengths)
+    if scores.success is None:
         raise UserError(
-            f"{where}: the episodes have no 'outcome', which gate=recorded needs; try gate=scored"
+            f"{where}: has no column 'success', which gate={options.gate} needs; use progress-rm score"
         )
-    return np.array([outcome == "success" for outcome in scores.outcomes])
+    good = scores.success[scores.ends - 1] >= options.gate_success
+    if options.gate == "scored":
+        return np.repeat(good, lengths)
+    far = scores.progress[scores.ends - 1] >= options.gate_progress
+    leads_on = _to_come(scores) >= options.gate_to_come
+    return np.repeat(good, lengths) | (np.repeat(far, lengths) & leads_on)
+
+
+def _to_come(scores: FrameScores) -> NDArray[np.float32]:
+    """How much further than at each frame its episode still gets, float32 [N]."""
+    best = [
+        np.maximum.accumulate(scores.progress[start:end][::-1])[::-1]
+        for start, end in zip(scores.starts, scores.ends, strict=True)
+    ]
+    return np.asarray(np.concatenate(best) - scores.progress, dtype=np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from progress_datasets.errors import UserError
 from progress_envs import arm
 from progress_envs.engine import mujoco
 from progress_envs.render import Image, Renderer, choose_backend, make_renderer
-from progress_envs.scene import TIMESTEP, VIEWS
+from progress_envs.scene import TIMESTEP, VIEWS, World
 from progress_envs.task import Status, load_task
 from progress_envs.variation import Variation, factors, split_seed
 
@@ -27,6 +28,9 @@ HOME = np.array([0.0, -75.0, 40.0, 90.0, 0.0, 60.0])
 DELTA = (0.30, 0.30, 0.30, 120.0, 240.0)
 """[5] what +1 means in `ee_delta`, per second: metres for x, y, z; degrees for pitch and wrist roll."""
 
+NEAR = 0.025
+"""Metres within which the way to a thing is seen in full detail."""
+
 _RAMPS = 4
 _RAMP = np.arange(1, _RAMPS + 1)[:, None] / _RAMPS
 """A control step moves the servos' targets in so many equal parts; [4, 1] how far each part has come."""
@@ -36,8 +40,9 @@ class ProgressEnv(gym.Env[Observation, Action], gym.utils.EzPickle):
     """A task on the table, with sparse reward (1 at success, else 0) and true progress in `info`.
 
     Observation: `agent_pos` float32 [6] (degrees, gripper 0..100) and, with obs_type "pixels_state", `pixels`: a dict
-    of uint8 [H, W, 3] by view; with "state", `environment_state` float32 [3 + 7·things + 2·bins + details] (tool
-    centre; each thing's position in metres and quaternion; each bin's x, y; the task's `details`).
+    of uint8 [H, W, 3] by view; with "state", `environment_state` float32 [D] (tool centre; each thing's
+    position in metres and quaternion; each bin's x, y; what is where relative to the tool, see `relations`; the task's
+    `details`).
 
     Action, float32 [6]: with control "joint" absolute targets as LeRobot's SO-101 takes them (degrees, gripper
     0..100); with "ee_delta" numbers in [-1, 1]: dx, dy, dz, pitch and wrist-roll steps of the commanded tool pose (see
@@ -242,7 +247,7 @@ class ProgressEnv(gym.Env[Observation, Action], gym.utils.EzPickle):
             body = self.world.data.body(thing)
             parts += [body.xpos, body.xquat]
         parts += [self.world.position(container)[:2] for container in self.world.bins]
-        parts.append(np.asarray(self.task.details(), dtype=np.float64))
+        parts += [relations(self.world), np.asarray(self.task.details(), dtype=np.float64)]
         return np.concatenate(parts).astype(np.float32)
 
     def _info(self) -> dict[str, Any]:
@@ -290,3 +295,24 @@ def _action_space(control: str) -> Any:
 def _one_of(option: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
         raise UserError(f"{option}='{value}' is unknown; choose one of {', '.join(choices)}")
+
+
+def relations(world: World) -> NDArray[np.float64]:
+    """What is where relative to the tool, so that a policy need not learn to subtract: float64 [D].
+
+    Of each thing: the way from the tool centre in metres [3], and saturating after some centimetres [3], as the last
+    ones decide whether a grasp works; cosine and sine of four times its yaw from the jaw axis [2], as most things look
+    the same after a quarter turn; the way to each bin's x, y [2]. Then the way from the tool centre to each bin's x, y
+    [2].
+    """
+    tool, jaw = world.tool(), world.hand()[:, 1]
+    bins = [world.position(container)[:2] for container in world.bins]
+    parts: list[NDArray[np.float64]] = [np.zeros(0)]
+    for thing in world.things:
+        body = world.data.body(thing)
+        w, x, y, z = body.xquat
+        turn = 4 * (math.atan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z)) - math.atan2(jaw[1], jaw[0]))
+        away = body.xpos - tool
+        parts += [away, np.tanh(away / NEAR), np.array([math.cos(turn), math.sin(turn)])]
+        parts += [there - body.xpos[:2] for there in bins]
+    return np.concatenate([*parts, *(there - tool[:2] for there in bins)])

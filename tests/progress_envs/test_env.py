@@ -13,7 +13,7 @@ from gymnasium.utils.env_checker import check_env
 import progress_envs
 from progress_datasets.errors import UserError
 from progress_envs import arm
-from progress_envs.env import DELTA, HOME
+from progress_envs.env import DELTA, HOME, ProgressEnv
 from progress_envs.names import env_id, task_names
 from progress_envs.task import load_task
 
@@ -85,6 +85,25 @@ def test_observation_conventions() -> None:
     assert set(info) == {"is_success", "progress", "stage"}
     assert info["stage"] in env.task.stages
     assert info["progress"] == pytest.approx(0, abs=1e-6)
+
+
+def test_the_state_says_what_is_where_relative_to_the_tool() -> None:
+    env = ProgressEnv("PickPlace", obs_type="state")
+    env.reset(seed=0)
+    found = []
+    for yaw in (10.0, 100.0, 40.0):
+        env.world.place(next(iter(env.world.things)), 0.2, 0.05, yaw)
+        env.world.settle()
+        found.append(env.environment_state())
+    tool, cube, place = found[0][:3], found[0][3:6], found[0][10:12]
+    related = [state[12:] for state in found]
+    assert related[0][:3] == pytest.approx(cube - tool, abs=1e-6)
+    assert related[0][3:6] == pytest.approx(np.tanh((cube - tool) / 0.025), abs=1e-4)
+    assert related[0][8:] == pytest.approx(np.concatenate([place - cube[:2], place - tool[:2]]), abs=1e-6)
+    assert related[1] == pytest.approx(related[0], abs=1e-4), "after a quarter turn a cube looks the same"
+    angle = np.arctan2(*related[2][[7, 6]]) - np.arctan2(*related[0][[7, 6]])
+    assert np.cos(angle - np.radians(4 * 30)) == pytest.approx(1, abs=1e-4)
+    env.close()
 
 
 def test_time_limit_truncates_and_never_terminates() -> None:

@@ -153,10 +153,21 @@ def test_gates(toy: EpisodeDataset) -> None:
         assert kept == [toy.info(e)["outcome"] == "success" or gate == "scored" for e in range(8)]
     strict = weigh_scores(scores, 5, WeightOptions(gate="scored", gate_success=0.9))
     assert [bool(strict.of(e).any()) for e in range(8)] == [e % 4 != 3 for e in range(8)]
-    reached = [float(toy.column("progress", e)[-1]) for e in range(8)]
-    for least in (0.0, 0.5, 0.9):
-        far = weigh_scores(scores, 5, WeightOptions(gate="advanced", gate_progress=least))
-        assert [bool(far.of(e).any()) for e in range(8)] == [end >= least for end in reached]
+
+
+def test_of_a_failure_that_came_far_counts_what_led_on() -> None:
+    """Up to .8 and down to .6: until .6 there were .2 to come, and after the best nothing."""
+    course = np.concatenate([np.linspace(0, 0.8, 81), np.linspace(0.79, 0.6, 20)]).astype(np.float32)
+    progress, (starts, ends) = np.concatenate([course, course]), bounds([101, 101])
+    success = np.concatenate([np.zeros(101), np.ones(101)]).astype(np.float32)
+    scores = FrameScores(progress, None, success, None, starts, ends)
+    weights = weigh_scores(scores, 5, WeightOptions(gate="onward", kappa=0.0))
+    failed, succeeded = weights.of(0), weights.of(1)
+    assert failed[:60].all()
+    assert not failed[62:].any()
+    assert succeeded[:76].all()
+    for strict in ({"gate_progress": 0.7}, {"gate_to_come": 0.9}):
+        assert not weigh_scores(scores, 5, WeightOptions(gate="onward", **strict)).of(0).any()
 
 
 def test_lerobots_file_is_read_too(toy: EpisodeDataset, tmp_path: Path) -> None:
@@ -174,6 +185,7 @@ def test_lerobots_file_is_read_too(toy: EpisodeDataset, tmp_path: Path) -> None:
     [
         ({}, {"lower_bound": 1.0}, "uncertainty"),
         ({}, {"gate": "scored"}, "success"),
+        ({}, {"gate": "onward"}, "success"),
         ({"progress_sparse": None}, {}, "progress_sparse"),
         ({"progress_sparse": np.nan}, {}, "missing or not in"),
         ({"rows": -1}, {}, "every frame"),
@@ -208,9 +220,10 @@ def test_mistakes_are_one_line(
         {"kappa": -1.0},
         {"kappa_quantile": 1.5},
         {"lower_bound": -1},
-        {"gate": "no"},
+        {"gate": "advanced"},
         {"gate_success": 1.5},
         {"gate_progress": -0.5},
+        {"gate_to_come": 2.0},
     ],
 )
 def test_options_that_cannot_be(options: dict[str, Any]) -> None:

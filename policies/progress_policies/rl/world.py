@@ -62,6 +62,7 @@ class StateNumbers:
     def __init__(self, env: ProgressEnv) -> None:
         self.env = env
         self.things, self.bins = len(env.world.things), len(env.world.bins)
+        self.details = len(env.task.details())
 
     @property
     def relative_only(self) -> bool:
@@ -75,7 +76,7 @@ class StateNumbers:
         state = observation["environment_state"].astype(np.float64)
         poses: NDArray[np.float64] = state[3 : 3 + 7 * self.things].reshape(self.things, 7)
         bins: NDArray[np.float64] = state[3 + 7 * self.things :][: 2 * self.bins].reshape(self.bins, 2)
-        details = state[3 + 7 * self.things + 2 * self.bins :]
+        details = state[len(state) - self.details :]
         command = self.env.command
         tool, wanted, pitch, turned = state[:3], command.position, command.pitch, command.yaw
         if shift is not None:
