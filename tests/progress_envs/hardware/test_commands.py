@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import pytest
@@ -89,12 +90,25 @@ class Left(Exception):
     """The person was told to leave."""
 
 
+class Keyboard:
+    """A standard input that tells when somebody waits for a line."""
+
+    def __init__(self, source: TextIO) -> None:
+        self._source = source
+        self.asked = threading.Event()
+        self.fileno = source.fileno
+
+    def readline(self, size: int = -1) -> str:
+        self.asked.set()
+        return self._source.readline(size)
+
+
 class Person(threading.Thread):
     """Does what lerobot-calibrate asks for, and presses Enter."""
 
-    def __init__(self, robot: SimulatedRobot, keyboard: int) -> None:
+    def __init__(self, robot: SimulatedRobot, keyboard: int, asked: threading.Event) -> None:
         super().__init__(daemon=True)
-        self._robot, self._keyboard = robot, keyboard
+        self._robot, self._keyboard, self._asked = robot, keyboard, asked
         self._leaving = threading.Event()
 
     def leave(self) -> None:
@@ -107,7 +121,7 @@ class Person(threading.Thread):
             self._answer()
 
     def _answer(self) -> None:
-        self._until(self._let_go)
+        self._until(self._asked.is_set)
         self._robot.ask("middle")
         self._until(lambda: np.allclose(self._robot.truth().joints, mounting.MARKS, atol=1e-6))
         os.write(self._keyboard, b"\n")
@@ -125,11 +139,6 @@ class Person(threading.Thread):
         if self._leaving.wait(seconds):
             raise Left
 
-    def _let_go(self) -> bool:
-        """The driver has had the motors on, and has switched them off."""
-        torque = self._robot.trace()[:, 7:]
-        return bool(torque.any() and not torque[-1].any())
-
     def _homed(self) -> bool:
         if not (path := self._robot.folder / "eeprom.json").exists():
             return False
@@ -141,9 +150,10 @@ def test_calibrate_a_new_arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     options = {"image_size": 32, "render": "raycast", "arm": 5, "views": ["front"]}
     with SimulatedRobot(folder=tmp_path, calibrated=False, **options) as robot:  # type: ignore[arg-type]
         ours, theirs = os.pipe()
-        with os.fdopen(ours) as keyboard, monkeypatch.context() as patch:
+        with os.fdopen(ours) as source, monkeypatch.context() as patch:
+            keyboard = Keyboard(source)
             patch.setattr(sys, "stdin", keyboard)
-            person = Person(robot, theirs)
+            person = Person(robot, theirs, keyboard.asked)
             person.start()
             try:
                 run(
