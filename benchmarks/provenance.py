@@ -39,13 +39,11 @@ def without_places(argv: Sequence[str]) -> list[str]:
     kept: list[str] = []
     words = list(argv)
     while words:
-        name, equals, value = words[0].partition("=")
-        # An option and its value, in one word or two; of several values the first.
-        count = (
-            1 if equals or not name.startswith("--") or words[1:2] == [] or words[1].startswith("--") else 2
-        )
-        value = value if equals else "".join(words[1:count])
+        option = [words.pop(0)]
+        # A value may stand in a word of its own; of several the first.
+        if option[0].startswith("--") and "=" not in option[0] and words and not words[0].startswith("--"):
+            option.append(words.pop(0))
+        name, _, value = "=".join(option).partition("=")
         if name not in PLACES and "/" not in value:
-            kept += words[:count]
-        del words[:count]
+            kept += option
     return kept

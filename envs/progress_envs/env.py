@@ -302,17 +302,15 @@ def relations(world: World) -> NDArray[np.float64]:
 
     Of each thing: the way from the tool centre in metres [3], and saturating after some centimetres [3], as the last
     ones decide whether a grasp works; cosine and sine of four times its yaw from the jaw axis [2], as most things look
-    the same after a quarter turn; the way to each bin's x, y [2]. Then the way from the tool centre to each bin's x, y
-    [2].
+    the same after a quarter turn; the way to each bin [2]. Then the way from the tool centre to each bin [2].
     """
     tool, jaw = world.tool(), world.hand()[:, 1]
     bins = [world.position(container)[:2] for container in world.bins]
     parts: list[NDArray[np.float64]] = [np.zeros(0)]
     for thing in world.things:
-        body = world.data.body(thing)
-        w, x, y, z = body.xquat
-        turn = 4 * (math.atan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z)) - math.atan2(jaw[1], jaw[0]))
-        away = body.xpos - tool
+        place, front = world.position(thing), world.rotation(thing)[:, 0]
+        turn = 4 * (math.atan2(front[1], front[0]) - math.atan2(jaw[1], jaw[0]))
+        away = place - tool
         parts += [away, np.tanh(away / NEAR), np.array([math.cos(turn), math.sin(turn)])]
-        parts += [there - body.xpos[:2] for there in bins]
+        parts += [there - place[:2] for there in bins]
     return np.concatenate([*parts, *(there - tool[:2] for there in bins)])

@@ -121,14 +121,10 @@ def test_diffusion_is_trained_and_evaluated_alike(demos: Path, tmp_path: Path) -
             "--policy.n_action_steps=4",
         ),
         *("--policy.down_dims=[8,16]", "--policy.n_groups=4", "--policy.diffusion_step_embed_dim=8"),
-        *(
-            "--policy.noise_scheduler_type=DDIM",
-            "--policy.num_inference_steps=2",
-            "--steps=2",
-            "--batch_size=4",
-        ),
+        *("--policy.noise_scheduler_type=DDIM", "--policy.num_inference_steps=2"),
         *("--env.type=progress", "--env.task=PickPlace", "--env.obs_type=state", "--env.episode_length=4"),
-        *("--eval.envs=2", "--eval.videos=0", "--eval.episodes=2", "--weights.kappa=0.2"),
+        *("--eval.envs=2", "--eval.videos=0", "--eval.episodes=2"),
+        *("--weights.kappa=0.2", "--steps=2", "--batch_size=4"),
     ]
     call("bc", [*small, f"--dataset.root={demos}", f"--output_dir={tmp_path / 'out'}"])
     summary = json.loads((tmp_path / "out" / "training.json").read_text())

@@ -220,7 +220,7 @@ def test_mistakes_are_one_line(
         {"kappa": -1.0},
         {"kappa_quantile": 1.5},
         {"lower_bound": -1},
-        {"gate": "advanced"},
+        {"gate": "no"},
         {"gate_success": 1.5},
         {"gate_progress": -0.5},
         {"gate_to_come": 2.0},
