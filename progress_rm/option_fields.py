@@ -32,7 +32,7 @@ class Option:
 
 
 def options_of(
-    cls: type, chosen: Mapping[str, str], prefix: str = "", default: object | None = None
+    cls: type, chosen: Mapping[str, str], prefix: str = "", default: object | None = MISSING
 ) -> list[Option]:
     """All options of a dataclass, nested ones by their dotted names, in the order of its fields.
 
@@ -40,28 +40,28 @@ def options_of(
         cls: a dataclass, or a draccus choice registry of dataclasses.
         chosen: types that were named (`--model.type=…`), by group; without one, that of the default.
         prefix: of the dotted names, ending in a dot.
-        default: the instance whose values are the defaults; else the fields' own.
+        default: the instance whose values are the defaults; None where all may be left out; else the fields' own.
     """
     options: list[Option] = []
+    start = None if default is MISSING else default
     registry = choices(cls)
     if registry is not None:
         named = chosen.get(prefix[:-1])
-        current = next((name for name, known in registry.items() if type(default) is known), MISSING)
+        current = next((name for name, known in registry.items() if type(default) is known), default)
         kinds: Any = typing.Literal.__getitem__(tuple(sorted(registry)))
         options.append(Option(f"{prefix}type", kinds, current, "Which kind; each has options of its own."))
-        if named is None and default is None:
+        if named is None and start is None:
             return options
-        cls, default = select(registry, named, default, prefix)
+        cls, start = select(registry, named, start, prefix)
     docs = field_docs(cls)
     for field, hint in fields_of(cls):
         name = f"{prefix}{field.name}"
-        value = default_of(field) if default is None else getattr(default, field.name)
+        value = default_of(field) if start is None else getattr(start, field.name)
         below = nested_class(hint)
         if below is None:
             options.append(Option(name, hint, value, docs.get(field.name, "")))
         else:
-            start = None if value is MISSING else value
-            options += options_of(below, chosen, f"{name}.", start)
+            options += options_of(below, chosen, f"{name}.", value)
     return options
 
 

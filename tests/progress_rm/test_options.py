@@ -76,6 +76,12 @@ class Config:
     mixture: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass
+class Pair:
+    first: Family
+    second: Family | None = None
+
+
 def read(*arguments: str) -> Config:
     return parse(Config, arguments, "progress-rm train", "dataset.root")
 
@@ -231,6 +237,12 @@ def test_help_lists_each_option_once_with_default_and_doc() -> None:
     assert "  --sizes  a list of whole numbers (default: [1,2])" in lines
     names = [line.split()[0] for line in lines if line.startswith("  --")]
     assert len(names) == len(set(names))
+
+
+def test_a_group_that_may_be_left_out_is_not_called_required() -> None:
+    lines = help_for(Pair, ["--help"], "progress-rm pair", None).splitlines()
+    assert "  --first.type  one of clock, multiview_sarm (required)" in lines
+    assert "  --second.type  one of clock, multiview_sarm (default: none)" in lines
 
 
 def test_help_shows_the_options_of_the_named_type() -> None:
