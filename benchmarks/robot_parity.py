@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     seeds = read_seeds(options.scenes, count)
     in_env = play_env(player, seeds)
     through_driver, faults = play_driver(player, seeds)
-    rest = {"policy": "given" if player.folder else "expert", "scenes": len(set(seeds)), "fps": player.fps}
+    rest = {"policy": describe(player.folder), "scenes": len(set(seeds)), "fps": player.fps}
     summary = {**summarise(through_driver, in_env), "faults": faults, **rest, "load_average": load}
     summary |= provenance(__file__, argv)
     print(json.dumps(summary))
@@ -110,6 +110,18 @@ def read_player(folder: str, fps: int) -> Player:
     seen = {name.rpartition(".")[2]: one["shape"] for name, one in inputs.items() if ".images." in name}
     size = max((shape[1] for shape in seen.values()), default=32)
     return Player(folder, fps, tuple(seen) or ("front",), size)
+
+
+def describe(folder: str) -> str:
+    """What a saved policy is, in a few words."""
+    if not folder:
+        return "expert"
+    kind = json.loads((Path(folder) / "config.json").read_text())["type"]
+    training = Path(folder) / "train_config.json"
+    if not training.exists():
+        return str(kind)
+    told = json.loads(training.read_text())
+    return f"{kind}, {told['steps']} steps of {told['batch_size']}"
 
 
 def read_seeds(scenes: Path | None, count: int) -> list[int]:

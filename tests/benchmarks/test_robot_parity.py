@@ -57,14 +57,23 @@ def test_a_policy_says_what_it_sees(bench: ModuleType, tmp_path: Path) -> None:
     assert bench.read_player(str(tmp_path), 10) == bench.Player(str(tmp_path), 10, ("wrist", "top"), 48)
 
 
+def test_a_policy_is_described_by_what_lies_beside_it(bench: ModuleType, tmp_path: Path) -> None:
+    assert bench.describe("") == "expert"
+    (tmp_path / "config.json").write_text(json.dumps({"type": "act"}))
+    assert bench.describe(str(tmp_path)) == "act"
+    (tmp_path / "train_config.json").write_text(json.dumps({"steps": 8000, "batch_size": 8}))
+    assert bench.describe(str(tmp_path)) == "act, 8000 steps of 8"
+
+
 def test_the_last_line_is_the_result_and_names_no_folder(
-    bench: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    bench: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"type": "act"}))
     monkeypatch.setattr(bench, "play_env", lambda player, seeds: [True] * len(seeds))
     monkeypatch.setattr(bench, "play_driver", lambda player, seeds: ([True, False], {"bus": 1}))
     monkeypatch.setattr(bench, "read_player", lambda folder, fps: bench.Player(folder, fps))
-    bench.main(["--episodes=2", "--policy=somewhere/policy"])
+    bench.main(["--episodes=2", f"--policy={tmp_path}"])
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (found["success_driver"], found["success_env"], found["difference"]) == (0.5, 1.0, -0.5)
-    assert (found["episodes"], found["faults"], found["policy"]) == (2, {"bus": 1}, "given")
+    assert (found["episodes"], found["faults"], found["policy"]) == (2, {"bus": 1}, "act")
     assert found["command"] == "python benchmarks/robot_parity.py --episodes=2"
