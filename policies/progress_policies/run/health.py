@@ -19,6 +19,7 @@ class Health:
         self._motors, self._options = motors, options
         self._readings = 0
         self._due = 0.0
+        self._loads: Mapping[str, float] = {}
         self._loaded_since: dict[str, float] = {}
         self._suspected: dict[str, str | None] = {}
 
@@ -35,11 +36,19 @@ class Health:
         self._due = now + _EVERY_S
         reading = READINGS[self._readings % len(READINGS)]
         self._readings += 1
-        fault = self._suspect(reading, self._motors.health(reading), now)
+        values = self._motors.health(reading)
+        if reading == "load":
+            self._loads = values
+        fault = self._suspect(reading, values, now)
         kind = None if fault is None else fault.kind
         confirmed = kind is not None and self._suspected.get(reading) == kind
         self._suspected[reading] = kind
         return fault if confirmed else None
+
+    def take_loads(self) -> Mapping[str, float]:
+        """Percent of full torque, by motor, if they have been read since this was last asked; else nothing."""
+        loads, self._loads = self._loads, {}
+        return loads
 
     def _suspect(self, reading: str, values: Mapping[str, float], now: float) -> Fault | None:
         if reading == "temperature":

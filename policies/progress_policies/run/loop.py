@@ -14,6 +14,7 @@ from progress_policies.run.config import Config
 from progress_policies.run.crew import Crew, seen_at
 from progress_policies.run.ending import TROUBLE, begin, help_came, judge
 from progress_policies.run.faults import Fault
+from progress_policies.run.grip import Grip
 from progress_policies.run.motors import BUS_ERRORS
 from progress_policies.run.pace import Pace
 from progress_policies.run.reward_worker import estimate_of
@@ -59,6 +60,7 @@ class Loop:
         self.started: float | None = None
         self._present: Joints = np.zeros(len(arm.names))
         self._quiet = False
+        self._grip = Grip(arm.names, config.safety.grip)
 
     def run(self) -> Attempt:
         """One attempt; afterwards the arm holds."""
@@ -128,6 +130,7 @@ class Loop:
         self._speed: Joints = np.zeros(len(self.arm.names))
         self._failures = 0
         self._quiet = False
+        self._grip.reset()
         self.observe()
         self.now = time.monotonic()
         self.started = None
@@ -223,6 +226,7 @@ class Loop:
         fault = look_at_all(self._watches, images, self.now, present) or self.arm.health(self.now)
         if fault is not None:
             raise Stop(fault)
+        self._grip.feel(self.arm.take_loads(), present, self.last, self._speed)
         return state, images, stamp
 
     def _tell(self, state: Joints, images: Images, stamp: float) -> None:
@@ -241,7 +245,7 @@ class Loop:
             assert verdict.fault is not None
             raise Stop(verdict.fault)
         self._attempt.clipped += verdict.clipped
-        return verdict.goal
+        return self._grip.ease(verdict.goal, self._present)
 
     def _policy(self) -> dict[str, float] | None:
         due = self.talk.queue.due(self.tick)

@@ -253,6 +253,10 @@ class Arm:
         except BUS_ERRORS as error:
             raise Trouble(self._blame(error)) from error
 
+    def take_loads(self) -> Mapping[str, float]:
+        """Percent of full torque, by motor, if `health` has read them since this was last asked; else nothing."""
+        return self._health.take_loads()
+
     def _within_calibration(self, limits: Limits) -> Limits:
         """Limits that the servos, as calibrated, can reach."""
         low, high = limits.low.copy(), limits.high.copy()

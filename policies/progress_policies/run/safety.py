@@ -47,6 +47,9 @@ class SafetyOptions:
     """An action may lie this far outside the limits and is clipped; one beyond is refused and stops the arm."""
     torque: float = 70.0
     """Ceiling of a motor's torque, in percent of what it can do."""
+    grip: float = 20.0
+    """A gripper holds with no more of its torque than this, in percent, however far it is told to close; 0: with all.
+    LeRobot has the SO-101's protect itself after two seconds above 25."""
     load: float = 90.0
     """A motor that works harder than this, in percent, for `load_s` is overloaded."""
     load_s: float = 1.0
@@ -82,7 +85,7 @@ class SafetyOptions:
         for name in ("speed", "lead", "tolerance", "stale_s", "reward_stale_s", "watchdog_s", "frozen_s"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)}: give more than 0")
-        for name in ("margin", "hold_s", "relax_s", "black_s", "bus_failures"):
+        for name in ("margin", "hold_s", "relax_s", "black_s", "bus_failures", "grip"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name}={getattr(self, name)}: give 0 or more")
         if not 0 < self.torque <= 100:

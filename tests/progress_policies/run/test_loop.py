@@ -54,6 +54,9 @@ class Arm:
     def health(self, now: float) -> Fault | None:
         return None
 
+    def take_loads(self) -> dict[str, float]:
+        return {}
+
     def send(self, goal: np.ndarray) -> np.ndarray:
         self.at = goal.copy()
         self.sent.append(goal)
