@@ -29,6 +29,7 @@ from judge.features import SCHEME, episodes_of, kinds_of, prepare
 from judge.models import ADAPTERS
 from judge.sets import DEMONSTRATORS
 from provenance import provenance
+from rabc_figure import draw
 from rabc_summary import summarise
 
 from progress_datasets.episode_data import EpisodeData
@@ -279,6 +280,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         options.results.mkdir(parents=True, exist_ok=True)
         stem = "rabc" if options.policy == "act" else f"rabc_{options.policy}"
         (options.results / f"{stem}.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
+        draw(options.results / f"{stem}.png", results)
     print(json.dumps(summary))
     return summary
 
@@ -309,7 +311,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=Scale.steps, help="gradient steps of a policy")
     parser.add_argument("--episodes", type=int, default=Scale.episodes, help="of evaluation, for each seed")
     parser.add_argument("--output_dir", type=Path, help="keep everything here; repeat to resume")
-    parser.add_argument("--results", type=Path, help="write the JSON here, too")
+    parser.add_argument("--results", type=Path, help="write the JSON and a picture of it here, too")
     return parser.parse_args(argv)
 
 

@@ -32,6 +32,16 @@ def test_rates_intervals_and_differences(summary: ModuleType) -> None:
     assert found["above_rabc_oracle"]["bc"]["difference"] == -0.75
 
 
+def test_every_side_has_a_bar(
+    rabc: ModuleType, summary: ModuleType, load: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    figure = load("rabc_figure")
+    assert set(figure.LABELS) == set(rabc.SIDES)
+    found = summary.summarise({"bc": [[0, 0, 1, 0]], "rabc": [[1, 1, 1, 1]]})
+    figure.draw(tmp_path / "rabc.png", {"PickPlace": found, "StackCubes": found})
+    assert (tmp_path / "rabc.png").stat().st_size > 5000
+
+
 def test_the_same_side_is_not_above_itself(summary: ModuleType) -> None:
     flips = [[1, 0, 1, 0, 0], [0, 1, 1, 0, 1]]
     [only] = summary.compare({"bc": flips, "twin": flips}, "bc").values()
