@@ -9,8 +9,8 @@ from typing import Any
 LABELS = {
     "bc": "plain BC",
     "rabc_clock": "RA-BC, clock",
-    "rabc_lerobot_sarm": "RA-BC, LeRobot's SARM",
     "bc_success_only": "BC, successes only",
+    "rabc_lerobot_sarm": "RA-BC, LeRobot's SARM",
     "rabc": "RA-BC, multiview_sarm",
     "rabc_oracle": "RA-BC, true progress",
 }
