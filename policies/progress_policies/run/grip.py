@@ -30,8 +30,8 @@ class Grip:
     """
 
     def __init__(self, names: Sequence[str], most: float) -> None:
-        self._motors = {k: name.removesuffix(".pos") for k, name in enumerate(names) if most > 0}
-        self._motors = {k: motor for k, motor in self._motors.items() if motor.endswith("gripper")}
+        motors = enumerate(name.removesuffix(".pos") for name in names if most > 0)
+        self._motors = {k: motor for k, motor in motors if motor.endswith("gripper")}
         self._most = most
         self._ahead: dict[int, float] = {}
 

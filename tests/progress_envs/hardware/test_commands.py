@@ -17,9 +17,6 @@ import numpy as np
 import pytest
 import torch
 from lerobot.configs.types import FeatureType, PolicyFeature
-from lerobot.policies.act.configuration_act import ACTConfig
-from lerobot.policies.act.modeling_act import ACTPolicy
-from lerobot.policies.factory import make_pre_post_processors
 from lerobot.robots import make_robot_from_config
 from lerobot.scripts import lerobot_calibrate, lerobot_record, lerobot_replay, lerobot_rollout
 
@@ -91,9 +88,17 @@ def test_record_and_replay(robot: SimulatedRobot, tmp_path: Path, monkeypatch: p
     np.testing.assert_allclose(pulling[-1, 1:7], state[-1], atol=3)
 
 
-def test_roll_out(robot: SimulatedRobot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_roll_out(
+    robot: SimulatedRobot, save_act: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     goal = np.array([20.0, -60.0, 50.0, 40.0, 10.0, 60.0])
-    save_policy(tmp_path, goal)
+    inputs = {
+        "observation.state": PolicyFeature(FeatureType.STATE, (6,)),
+        "observation.images.front": PolicyFeature(FeatureType.VISUAL, (3, 32, 32)),
+    }
+    # Whatever it says is little away from the goal.
+    near = {"mean": torch.tensor(goal, dtype=torch.float32), "std": torch.full((6,), 1e-3)}
+    save_act(tmp_path, inputs, PolicyFeature(FeatureType.ACTION, (6,)), near)
     run(
         monkeypatch,
         lerobot_rollout,
@@ -111,32 +116,6 @@ def test_roll_out(robot: SimulatedRobot, tmp_path: Path, monkeypatch: pytest.Mon
     pulling = trace[trace[:, 7:].all(axis=1)]
     np.testing.assert_allclose(pulling[-1, 1:7], goal, atol=3)
     assert not any(robot.truth().torque)
-
-
-def save_policy(folder: Path, goal: np.ndarray) -> None:
-    """A tiny ACT from joints and a picture that says little but `goal`."""
-    config = ACTConfig(
-        input_features={
-            "observation.state": PolicyFeature(FeatureType.STATE, (6,)),
-            "observation.images.front": PolicyFeature(FeatureType.VISUAL, (3, 32, 32)),
-        },
-        output_features={"action": PolicyFeature(FeatureType.ACTION, (6,))},
-        chunk_size=4,
-        n_action_steps=4,
-        dim_model=16,
-        n_heads=2,
-        dim_feedforward=16,
-        n_encoder_layers=1,
-        use_vae=False,
-        pretrained_backbone_weights=None,
-        device="cpu",
-    )
-    shapes = {"observation.state": (6,), "observation.images.front": (3, 1, 1)}
-    stats = {name: {"mean": torch.zeros(shape), "std": torch.ones(shape)} for name, shape in shapes.items()}
-    stats["action"] = {"mean": torch.tensor(goal, dtype=torch.float32), "std": torch.full((6,), 1e-3)}
-    ACTPolicy(config).save_pretrained(folder)
-    for processor in make_pre_post_processors(config, dataset_stats=stats):
-        processor.save_pretrained(folder)
 
 
 class Left(Exception):

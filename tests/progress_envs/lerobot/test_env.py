@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,6 @@ import numpy as np
 import pytest
 import torch
 from lerobot.envs.utils import NEW_ROLLOUT_OPTION, env_to_policy_features
-from lerobot.policies.act.configuration_act import ACTConfig
-from lerobot.policies.act.modeling_act import ACTPolicy
-from lerobot.policies.factory import make_pre_post_processors
 from lerobot.scripts import lerobot_eval
 
 from progress_datasets.episodes import EpisodeDataset
@@ -32,29 +30,12 @@ def small(**options: Any) -> ProgressEnvConfig:
 
 
 @pytest.fixture(scope="module")
-def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def policy(save_act: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny ACT that has learned nothing."""
     folder = tmp_path_factory.mktemp("policy")
     features = env_to_policy_features(small())
     action = features.pop("action")
-    config = ACTConfig(
-        input_features=features,
-        output_features={"action": action},
-        chunk_size=4,
-        n_action_steps=4,
-        dim_model=32,
-        n_heads=2,
-        dim_feedforward=32,
-        n_encoder_layers=1,
-        use_vae=False,
-        pretrained_backbone_weights=None,
-        device="cpu",
-    )
-    shapes = {name: (3, 1, 1) if "images" in name else (6,) for name in [*features, "action"]}
-    stats = {name: {"mean": torch.zeros(s), "std": torch.ones(s)} for name, s in shapes.items()}
-    ACTPolicy(config).save_pretrained(folder)
-    for processor in make_pre_post_processors(config, dataset_stats=stats):
-        processor.save_pretrained(folder)
+    save_act(folder, features, action)
     return folder
 
 
