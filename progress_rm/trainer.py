@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
@@ -29,6 +30,7 @@ class Trainer:
 
     def __init__(self, config: Config, model: ProgressRewardModel, output: Path) -> None:
         self.config, self.output = config, output
+        forget_precision()
         self.accelerator = Accelerator(
             mixed_precision=precision(config.mixed_precision),
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
@@ -141,6 +143,14 @@ def _drawn_ahead(
             batch = waiting.result()
             waiting = thread.submit(draw, step + 1) if step + 1 < stop else None
             yield step, batch
+
+
+def forget_precision() -> None:
+    """To be called before a training: Accelerate keeps the precision of a process's first one.
+
+    A second one that asks for another is refused, and one that asks for nothing would silently get it.
+    """
+    AcceleratorState._reset_state()
 
 
 def precision(option: str) -> str:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from progress_datasets.errors import UserError
 from progress_policies.sampling import WeightedFrameSampler, has_sample_losses, weigh_losses
 from progress_policies.table_dataset import TableDataset
+from progress_rm.trainer import forget_precision
 
 LAST = Path("checkpoints", "last")
 
@@ -47,6 +48,7 @@ def train_policy(
         # LeRobot reads the place of the checkpoint from the command line, whoever calls it.
         argv, arguments = [*argv, f"--config_path={before}", "--resume=true"], []
     with _replaced(sys, "argv", argv), _parts(weights, by):
+        forget_precision()
         try:
             lerobot_train.train(*arguments)
         except ImportError as error:

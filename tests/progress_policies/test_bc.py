@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from lerobot.policies.act.configuration_act import ACTConfig
 from lerobot.policies.act.modeling_act import ACTPolicy
 from lerobot.policies.diffusion.configuration_diffusion import DiffusionConfig
@@ -23,6 +24,7 @@ from progress_policies.bc import Config, run
 from progress_policies.rollouts import RolloutOptions, SuccessRate, chunk_length
 from progress_rm.cli import call, main
 from progress_rm.scores import EpisodeScores, ScoredTask, write_scores
+from progress_rm.trainer import forget_precision
 
 RECIPES = Path(__file__).parents[2] / "policies" / "recipes"
 
@@ -179,6 +181,13 @@ class SampleAct(ACTPolicy):
         size = len(batch["index"])
         parts = [{k: v[n : n + 1] for k, v in batch.items() if hasattr(v, "shape")} for n in range(size)]
         return torch.stack([super(SampleAct, self).forward(part)[0] for part in parts]), {}
+
+
+def test_an_earlier_trainings_precision_is_not_taken_over(demos: Path, tmp_path: Path) -> None:
+    forget_precision()
+    assert Accelerator(mixed_precision="bf16").mixed_precision == "bf16"
+    call("bc", [*ACT, f"--dataset.root={demos}", f"--output_dir={tmp_path / 'out'}", "--weights.kappa=0.2"])
+    assert Accelerator().mixed_precision == "no"
 
 
 def test_weights_in_the_loss(demos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

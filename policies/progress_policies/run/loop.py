@@ -148,7 +148,7 @@ class Loop:
             self._beat()
             self._tell(state, images, stamp)
             goal = self._decide()
-            sent = self.arm.send(goal)
+            sent = self.arm.send(goal, self.last, self._present)
             self._beat()
         except Trouble as trouble:
             self._failures += 1

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from lerobot.motors import MotorNormMode
@@ -14,6 +15,7 @@ from lerobot.motors.motors_bus import SerialMotorsBus
 from lerobot.robots import Robot
 from lerobot.teleoperators import Teleoperator
 
+from progress_policies.run.registers import FEETECH, registers_of
 from progress_policies.run.safety import SafetyOptions
 
 BUS_ERRORS = (ConnectionError, OSError, termios.error, RuntimeError, IndexError)
@@ -21,59 +23,20 @@ BUS_ERRORS = (ConnectionError, OSError, termios.error, RuntimeError, IndexError)
 
 Names = Mapping[str, float]
 
-
-@dataclass(frozen=True)
-class Registers:
-    """What a family of servos calls things in LeRobot's tables.
-
-    Attributes:
-        torque: ceiling of torque, and its value at 100 %.
-        speed: ceiling of speed, and its value at one revolution a second.
-        load: how hard a motor works, and its value at 100 %.
-        temperature: in degrees Celsius.
-        error: bits, 0 if all is well.
-        hot, overloaded: the bits that say so.
-    """
-
-    torque: tuple[str, int]
-    speed: tuple[str, float]
-    load: tuple[str, int]
-    temperature: str
-    error: str
-    hot: int
-    overloaded: int
-
-
-_FEETECH = Registers(
-    torque=("Torque_Limit", 1000),
-    speed=("Goal_Velocity", 4096.0),
-    load=("Present_Load", 1000),
-    temperature="Present_Temperature",
-    error="Status",
-    hot=4,
-    overloaded=32,
-)
-"""Feetech STS3215: torque and load in thousandths, speed in steps a second."""
-
-_DYNAMIXEL = Registers(
-    torque=("Goal_PWM", 885),
-    speed=("Profile_Velocity", 60 / 0.229),
-    load=("Present_PWM", 885),
-    temperature="Present_Temperature",
-    error="Hardware_Error_Status",
-    hot=4,
-    overloaded=32,
-)
-"""Dynamixel X series: duty cycle of 885, speed in 0.229 revolutions a minute."""
-
 READINGS = ("temperature", "load", "error")
 """What health consists of; one of them is read a tick."""
 
 _HEADROOM = 1.25
 """How much faster than its goal a motor may be, so that it can keep up with it."""
 
+_SLOWEST = 4.0
+"""No motor is told to go slower, in degrees or hundredths a second, so that it comes to its goal in the end."""
+
 _GRIPPER_TORQUE = 50.0
 """Percent; LeRobot keeps grippers below half their torque, so that they do not burn out on what they hold."""
+
+_TRIES = 3
+"""How often motors are told their ceilings."""
 
 _NAP_S = 0.002
 """How long a port sleeps for bytes at most before the driver looks at the clock again."""
@@ -123,9 +86,7 @@ class Motors:
     def flush(self) -> None:
         """Forget what arrived late: drivers never do, and take it for the answer to their next question."""
         for bus in self.buses.values():
-            port = getattr(bus.port_handler, "ser", None)
-            if port is not None and port.is_open:
-                port.reset_input_buffer()
+            _flush(bus)
 
     def uncalibrated(self) -> list[str]:
         """Prefixes of arms whose motors do not hold the calibration on file, or for which there is none."""
@@ -160,39 +121,74 @@ class Motors:
             if motor.norm_mode not in fine
         ]
 
-    def set_ceilings(self, share: float = 1.0) -> None:
-        """Limit torque, to `share` of the ceiling in the options, and speed."""
+    def set_ceilings(self) -> None:
+        """Limit torque and speed.
+
+        Raises:
+            ConnectionError: motors do not take it.
+        """
         for bus in self.buses.values():
             registers = registers_of(bus)
             if registers is None:
                 continue
-            for name, motor in bus.motors.items():
+            speeds = {motor: self._speed(bus, motor, math.inf) for motor in bus.motors}
+            for register, values in (
+                (registers.torque[0], self._torques(bus, 1.0)),
+                (registers.speed[0], speeds),
+            ):
                 self.alive()
-                percent = self._options.torque
-                if motor.norm_mode is MotorNormMode.RANGE_0_100:
-                    percent = min(percent, _GRIPPER_TORQUE)
-                register, full = registers.torque
-                bus.write(register, name, int(full * percent / 100 * share), num_retry=2)
-                if share == 1.0:
-                    register, turn = registers.speed
-                    bus.write(register, name, max(1, int(turn * self._turns(bus, name))), num_retry=2)
+                if not any(self._surely(partial(_set, bus, register, values)) for _ in range(_TRIES)):
+                    raise ConnectionError(f"the motors do not take {register}")
 
-    def _turns(self, bus: Any, name: str) -> float:
-        """The ceiling of a motor's speed in revolutions a second."""
-        speed = _HEADROOM * self._options.speeds.get(name, self._options.speed)
+    def _torques(self, bus: Any, share: float) -> dict[str, int]:
+        """A share of every motor's ceiling of torque as its register has it."""
+        registers = registers_of(bus)
+        assert registers is not None
+        torques = {}
+        for name, motor in bus.motors.items():
+            percent = self._options.torque
+            if motor.norm_mode is MotorNormMode.RANGE_0_100:
+                percent = min(percent, _GRIPPER_TORQUE)
+            torques[name] = int(registers.torque[1] * percent / 100 * share)
+        return torques
+
+    def set_speeds(self, speeds: Names) -> None:
+        """How fast every motor goes to its goals, by the name of its action, in degrees or hundredths a second.
+
+        No motor gets faster than its ceiling.
+        """
+        for prefix, bus in self.buses.items():
+            registers = registers_of(bus)
+            if registers is not None:
+                self.alive()
+                values = {
+                    motor: self._speed(bus, motor, speeds[f"{prefix}{motor}.pos"]) for motor in bus.motors
+                }
+                bus.sync_write(registers.speed[0], values, normalize=False)
+
+    def _speed(self, bus: Any, name: str, speed: float) -> int:
+        """A speed as a motor's register has it, within the motor's ceiling."""
+        registers = registers_of(bus)
+        assert registers is not None
+        ceiling = _HEADROOM * self._options.speeds.get(name, self._options.speed)
+        speed = min(max(speed, _SLOWEST), ceiling)
         if bus.motors[name].norm_mode is MotorNormMode.DEGREES:
-            return speed / 360
-        calibration = bus.calibration[name]
-        span = (calibration.range_max - calibration.range_min) / bus.model_resolution_table[
-            bus.motors[name].model
-        ]
-        return float(speed / 100 * span)
+            turns = speed / 360
+        else:
+            calibration = bus.calibration[name]
+            span = calibration.range_max - calibration.range_min
+            turns = speed / 100 * span / bus.model_resolution_table[bus.motors[name].model]
+        return max(1, int(registers.speed[1] * turns))
 
     def fade(self) -> None:
         """Let the torque fade out; where motors do not answer, the next step comes all the same."""
         for step in range(_FADING_STEPS if self._options.relax_s and self.buses else 0):
-            with suppress(*BUS_ERRORS):
-                self.set_ceilings(1 - (step + 1) / _FADING_STEPS)
+            for bus in self.buses.values():
+                registers = registers_of(bus)
+                if registers is not None:
+                    with suppress(*BUS_ERRORS):
+                        torques = self._torques(bus, 1 - (step + 1) / _FADING_STEPS)
+                        bus.sync_write(registers.torque[0], torques, normalize=False)
             self.alive()
             time.sleep(self._options.relax_s / _FADING_STEPS)
 
@@ -211,7 +207,7 @@ class Motors:
 
     def error_bits(self) -> tuple[int, int]:
         """The bits that mean too hot and overloaded."""
-        registers = next((r for bus in self.buses.values() if (r := registers_of(bus))), _FEETECH)
+        registers = next((r for bus in self.buses.values() if (r := registers_of(bus))), FEETECH)
         return registers.hot, registers.overloaded
 
     def hold(self, goal: Names | None = None) -> None:
@@ -226,24 +222,59 @@ class Motors:
                 bus.sync_write("Goal_Position", {motor: goal[f"{prefix}{motor}.pos"] for motor in bus.motors})
 
     def relax(self, only: Sequence[str] | None = None) -> list[str]:
-        """Take the torque away from every motor, or `only` from some; names of those of which it is not certain."""
-        lost = []
-        for prefix, bus in self.buses.items():
-            for motor in bus.motors:
-                if only is not None and prefix + motor not in only:
-                    continue
-                self.alive()
-                try:
-                    self.flush()
-                    bus.write("Torque_Enable", motor, 0)
-                    # That answer may have been one to an earlier question, so look.
-                    self.flush()
-                    on = bus.read("Torque_Enable", motor)
-                except BUS_ERRORS:
-                    on = True
-                if on:
-                    lost.append(prefix + motor)
-        return lost
+        """Take the torque away from every motor, or `only` from some; names of those of which it is not certain.
+
+        Then ceilings are lifted, or whoever uses the arm next, without a word to this program, would find it slow and
+        limp until the power is switched off.
+        """
+        asked = [
+            (prefix, bus, motor)
+            for prefix, bus in self.buses.items()
+            for motor in bus.motors
+            if only is None or prefix + motor in only
+        ]
+        # All first: what pulls is worse than what is slow.
+        limp = [(bus, motor) for _, bus, motor in asked if self._surely(partial(_let_go, bus, motor))]
+        free = [(bus, motor) for bus, motor in limp if self._surely(partial(_lift_ceilings, bus, motor))]
+        return [prefix + motor for prefix, bus, motor in asked if (bus, motor) not in free]
+
+    def _surely(self, act: Callable[[], bool]) -> bool:
+        """Whether something has been done to motors for certain."""
+        self.alive()
+        try:
+            self.flush()
+            return act()
+        except BUS_ERRORS:
+            return False
+
+
+def _flush(bus: Any) -> None:
+    port = getattr(bus.port_handler, "ser", None)
+    if port is not None and port.is_open:
+        port.reset_input_buffer()
+
+
+def _let_go(bus: Any, motor: str) -> bool:
+    return _set(bus, "Torque_Enable", {motor: 0})
+
+
+def _lift_ceilings(bus: Any, motor: str) -> bool:
+    registers = registers_of(bus)
+    if registers is None:
+        return True
+    most = bus.sync_read(registers.most_torque, motor, normalize=False)
+    return _set(bus, registers.torque[0], most) and _set(bus, registers.speed[0], {motor: 0})
+
+
+def _set(bus: Any, register: str, values: Mapping[str, int]) -> bool:
+    """Whether motors have these values now.
+
+    They are told and asked as many are, even one alone: else drivers take it for a failure that a hot motor says it is
+    hot.
+    """
+    bus.sync_write(register, values, normalize=False)
+    _flush(bus)
+    return bool(bus.sync_read(register, list(values), normalize=False) == values)
 
 
 def sleep_for_answers(buses: Mapping[str, Any]) -> None:
@@ -268,13 +299,3 @@ def find_buses(robot: Robot | Teleoperator) -> dict[str, Any]:
         elif isinstance(part, (Robot, Teleoperator)):
             found |= {name.removesuffix("arm") + prefix: bus for prefix, bus in find_buses(part).items()}
     return found
-
-
-def registers_of(bus: Any) -> Registers | None:
-    """What a bus's servos call things; None for a family that is not known here."""
-    for kind in type(bus).__mro__:
-        if kind.__name__ == "FeetechMotorsBus":
-            return _FEETECH
-        if kind.__name__ == "DynamixelMotorsBus":
-            return _DYNAMIXEL
-    return None

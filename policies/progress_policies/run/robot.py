@@ -35,6 +35,12 @@ _TIMEOUT_S = 0.045
 _STRAGGLE_S = 0.01
 """How late an answer still comes, as a rule."""
 
+_EARLY = 1.02
+"""So much faster than needed a motor goes to its goal, that it is there when the next one is due."""
+
+_CATCH_UP_S = 0.5
+"""About how long a motor takes for what it lags behind."""
+
 _TRIES = 5
 """LeRobot's drivers ask only once for what they write and read while they connect."""
 
@@ -73,6 +79,7 @@ class Arm:
             ) from error
         self.motors = Motors(self.robot, options)
         self.options = options
+        self._fps = fps
         self.names = tuple(self.robot.action_features)
         seen = self.robot.observation_features
         self.state_names = tuple(name for name, kind in seen.items() if not isinstance(kind, tuple))
@@ -174,15 +181,25 @@ class Arm:
         """[n] the state in the order of `names`."""
         return np.asarray(state[self._own])
 
-    def send(self, goal: Joints) -> Joints:
+    def send(self, goal: Joints, last: Joints, present: Joints) -> Joints:
         """Send a goal [n]; what was sent.
+
+        Motors go there evenly until the next goal is due, as whoever demonstrated or the policy's env did. Left to
+        themselves they would jump and stop, tick by tick.
+
+        Args:
+            goal: [n].
+            last: [n] the goal before.
+            present: [n] where the joints are.
 
         Raises:
             Trouble: the motors did not answer.
         """
-        asked = dict(zip(self.names, map(float, goal), strict=True))
+        asked = self._by_name(goal)
+        speed = np.maximum(_EARLY * self._fps * np.abs(goal - last), np.abs(goal - present) / _CATCH_UP_S)
         try:
             with self._exchange():
+                self.motors.set_speeds(self._by_name(speed))
                 sent = self.robot.send_action(asked)
             wrong = [name for name in self.names if abs(sent[name] - asked[name]) > self.options.lead]
             if wrong and self.motors:
@@ -199,7 +216,7 @@ class Arm:
         Raises:
             Trouble: the motors did not answer.
         """
-        named = dict(zip(self.names, map(float, still_goal(self.limits, goal)), strict=True))
+        named = self._by_name(still_goal(self.limits, goal))
         try:
             if self.motors:
                 self.motors.hold(named)
@@ -256,6 +273,9 @@ class Arm:
     def take_loads(self) -> Mapping[str, float]:
         """Percent of full torque, by motor, if `health` has read them since this was last asked; else nothing."""
         return self._health.take_loads()
+
+    def _by_name(self, values: Joints) -> dict[str, float]:
+        return dict(zip(self.names, map(float, values), strict=True))
 
     def _within_calibration(self, limits: Limits) -> Limits:
         """Limits that the servos, as calibrated, can reach."""

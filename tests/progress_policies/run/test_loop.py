@@ -57,7 +57,7 @@ class Arm:
     def take_loads(self) -> dict[str, float]:
         return {}
 
-    def send(self, goal: np.ndarray) -> np.ndarray:
+    def send(self, goal: np.ndarray, last: np.ndarray, present: np.ndarray) -> np.ndarray:
         self.at = goal.copy()
         self.sent.append(goal)
         return goal
@@ -178,7 +178,7 @@ def test_a_joint_on_its_way_may_go_on_from_where_it_is_by_now() -> None:
     class Lagging(Arm):
         """Follows at 40 degrees a second."""
 
-        def send(self, goal: np.ndarray) -> np.ndarray:
+        def send(self, goal: np.ndarray, last: np.ndarray, present: np.ndarray) -> np.ndarray:
             self.at = self.at + np.clip(goal - self.at, -0.4, 0.4)
             return goal
 

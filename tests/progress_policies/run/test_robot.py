@@ -79,9 +79,10 @@ def test_goals_health_holding_and_letting_go(robot: SimulatedRobot) -> None:
         state, images, taken = arm.observe()
         assert images["front"].shape == (32, 32, 3)
         assert taken > 0
-        goal = arm.present(state).copy()
-        goal[4] += 5.0
-        np.testing.assert_allclose(arm.send(goal), goal)
+        present = arm.present(state)
+        goal = present.copy()
+        goal[4] += 3.0
+        np.testing.assert_allclose(arm.send(goal, present, present), goal)
         goals = arm.robot.bus.sync_read("Goal_Position")
         np.testing.assert_allclose([goals[name] for name in JOINTS], goal, atol=0.5)
         assert [arm.health(now) for now in (1.0, 2.0, 3.0)] == [None] * 3
@@ -93,6 +94,51 @@ def test_goals_health_holding_and_letting_go(robot: SimulatedRobot) -> None:
         assert robot.truth().torque == [False] * 6
         robot.inject(Faults(silent=("elbow_flex",)))
         assert arm.relax(["elbow_flex"]) == ["elbow_flex"]
+    finally:
+        robot.inject(Faults())
+        arm.disconnect()
+
+
+def test_goals_are_reached_evenly_when_the_next_is_due(robot: SimulatedRobot) -> None:
+    arm = Arm(robot.robot_config(), OPTIONS, fps=5)
+    arm.connect()
+    try:
+        state, _, _ = arm.observe()
+        last = present = arm.present(state)
+        begun = time.monotonic()
+        for _ in range(3):
+            goal = last + 8 * np.eye(6)[4]
+            state, _, _ = arm.observe()
+            arm.send(goal, last, arm.present(state))
+            last = goal
+            time.sleep(max(0.0, begun + 0.2 - time.monotonic()))
+            begun += 0.2
+        when, way = robot.trace()[-100:, [0, 5]].T
+        speeds = np.diff(way[::10]) / np.diff(when[::10])
+        np.testing.assert_allclose(speeds[1:-1], 40, rtol=0.3)
+        # What is blocked or far behind is not hurried beyond the ceiling, and what has arrived is not stopped.
+        arm.send(goal, last, present - 400 * np.eye(6)[4])
+        told = arm.robot.bus.sync_read("Goal_Velocity", normalize=False)
+        assert told["wrist_roll"] == int(1.25 * 120 / 360 * 4096)
+        assert told["elbow_flex"] > 0
+    finally:
+        arm.relax()
+        arm.disconnect()
+
+
+def test_an_arm_that_was_let_go_is_nobody_elses_trouble(robot: SimulatedRobot) -> None:
+    arm = Arm(robot.robot_config(), OPTIONS, 30)
+    arm.connect()
+    try:
+        arm.motors.fade()
+        # Drivers raise errors when they speak to a hot motor alone.
+        robot.inject(Faults(temperatures={"gripper": 80.0}))
+        time.sleep(0.1)
+        assert arm.relax() == []
+        assert robot.truth().torque == [False] * 6
+        torque = arm.robot.bus.sync_read("Torque_Limit", normalize=False)
+        assert torque == {**dict.fromkeys(JOINTS, 1000), "gripper": 500}
+        assert set(arm.robot.bus.sync_read("Goal_Velocity", normalize=False).values()) == {0}
     finally:
         robot.inject(Faults())
         arm.disconnect()
