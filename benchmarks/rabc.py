@@ -1,10 +1,11 @@
-"""Does RA-BC copy the good parts of mixed demonstrations? Six ways of learning from the same ones, and success rates.
+"""Does RA-BC copy the good parts of mixed demonstrations? Eight ways of learning from the same ones, and success rates.
 
     python benchmarks/rabc.py [--quick] [--tasks StoreInDrawer] [--policy act] [--seeds 0 1 2] [--output_dir=DIR]
 
 Demonstrations are mostly bad: of ten, one is an expert's, one hesitant, one clumsy, three failing, four fooling. All
 sides learn from the same ones, with the same policy, steps, batch and seeds, from joint angles and the simulator's
-state; they differ in the weight of each frame alone, and the rule that makes weights of scores is one for all scores.
+state; they differ in the weight of each frame alone. The rule that makes weights of scores is one for all scores; the
+two models are also asked with SARM's own, which is LeRobot's.
 The reward models are trained on other demonstrations, with annotations, through one shared image extractor. Success is
 counted in the same episodes for all.
 
@@ -49,12 +50,17 @@ RULE = ["--weights.kappa_quantile=0.5", "--weights.gate=onward"]
 those that came far; of all that count, the better half has full weight. Plain numbers would suit one scale of scores
 and not another."""
 
+SARMS_RULE = ["--weights.kappa=0.01", "--weights.gate=none"]
+"""The same as SARM's paper and `lerobot-train` have it by default; frames at an episode's end count for more here."""
+
 SIDES = {
     "bc": "plain BC on all demonstrations",
     "bc_success_only": "plain BC on those that succeeded, by their recorded outcome",
     "rabc_clock": "RA-BC with a clock: t over a success's mean length, at most 1; to it none has failed",
     "rabc_lerobot_sarm": "RA-BC with LeRobot's SARM, asked as its own script asks",
     "rabc": "RA-BC with multiview_sarm",
+    "rabc_lerobot_sarm_own": "RA-BC with LeRobot's SARM by SARM's own rule: what LeRobot does by default",
+    "rabc_own": "RA-BC with multiview_sarm by SARM's own rule",
     "rabc_oracle": "RA-BC with the simulator's true progress: the ceiling",
 }
 
@@ -220,7 +226,10 @@ class Task:
 
     def options(self, side: str, policy: str, seed: int) -> list[str]:
         """What `progress-rm bc` is told."""
-        weighed = [*RULE, f"--scores={self.scores(side)}"] if side.startswith("rabc") else ["--weigh_by=none"]
+        weighed = ["--weigh_by=none"]
+        if side.startswith("rabc"):
+            rule = SARMS_RULE if side.endswith("_own") else RULE
+            weighed = [*rule, f"--scores={self.scores(side.removesuffix('_own'))}"]
         return [
             *POLICIES[policy],
             *weighed,
@@ -270,6 +279,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "tasks": results,
         "mixture": MIXTURE,
         "rule": RULE,
+        "sarms_rule": SARMS_RULE,
         "policy_options": POLICIES[options.policy],
         "scale": asdict(scale),
         "about": SIDES,

@@ -10,6 +10,8 @@ LABELS = {
     "bc": "plain BC",
     "rabc_clock": "RA-BC, clock",
     "bc_success_only": "BC, successes only",
+    "rabc_lerobot_sarm_own": "LeRobot's SARM and rule",
+    "rabc_own": "multiview_sarm, LeRobot's rule",
     "rabc_lerobot_sarm": "RA-BC, LeRobot's SARM",
     "rabc": "RA-BC, multiview_sarm",
     "rabc_oracle": "RA-BC, true progress",

@@ -61,8 +61,11 @@ def test_sides_differ_in_weights_and_episodes_alone(
 
     assert all(rest(side) == rest("bc") for side in rabc.SIDES)
     rules = {
-        tuple(word for word in task.options(side, "act", 0) if word.startswith("--weights."))
+        side: [word for word in task.options(side, "act", 0) if word.startswith("--weights.")]
         for side in rabc.SIDES
         if side.startswith("rabc")
     }
-    assert rules == {tuple(rabc.RULE)}
+    own = {side for side, rule in rules.items() if rule == rabc.SARMS_RULE}
+    assert own == {"rabc_lerobot_sarm_own", "rabc_own"}
+    assert all(rule == rabc.RULE for side, rule in rules.items() if side not in own)
+    assert f"--scores={tmp_path / 'rabc_lerobot_sarm'}" in task.options("rabc_lerobot_sarm_own", "act", 0)
