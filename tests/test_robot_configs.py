@@ -50,7 +50,7 @@ def test_the_robots_that_are_promised_are_there_and_in_the_readme() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_lerobot_reads_it_and_makes_the_robot(path: Path, tmp_path: Path) -> None:
     content = read(path)
-    assert set(content) == {"robot", "safety"}
+    assert {"robot", "safety"} <= set(content) <= {"robot", "safety", "start"}
     config = draccus.decode(RobotConfig, content["robot"])
     assert config.type.startswith(TYPES[path.stem][:4])
     assert type(config) is RobotConfig.get_choice_class(TYPES[path.stem])
@@ -98,6 +98,19 @@ def test_the_safety_options_are_those_of_the_verb_run() -> None:
     safety = pytest.importorskip("progress_policies.run.safety")
     for path in FILES:
         draccus.decode(safety.SafetyOptions, read(path)["safety"])
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_start_is_within_the_limits(path: Path) -> None:
+    safety = pytest.importorskip("progress_policies.run.safety")
+    start = pytest.importorskip("progress_policies.run.start")
+    content = read(path)
+    joints = content.get("start", {})
+    assert bool(joints) == path.stem.startswith("simulated")
+    if joints:
+        options = draccus.decode(safety.SafetyOptions, content["safety"])
+        limits = safety.limits_for([f"{joint}.pos" for joint in joints], options, 30)
+        assert start.Start(joints, limits, 30)
 
 
 def places() -> dict[str, str]:

@@ -43,6 +43,9 @@ class Config:
     """Attempts."""
     reset_s: float = 10.0
     """Seconds between attempts for putting things back, while the arm holds."""
+    start: dict[str, float] = field(default_factory=dict)
+    """Where the arm goes before each attempt, as {shoulder_pan: 0, elbow_flex: 40}, in degrees (grippers: hundredths):
+    to where demonstrations begin. Joints that are not named stay where they are."""
     ending: EndingOptions = field(default_factory=EndingOptions)
     """When an attempt is over."""
     safety: SafetyOptions = field(default_factory=SafetyOptions)

@@ -10,6 +10,7 @@ KINDS = {
     "action_stale": "actions are too old, or none come",
     "bus": "the motors do not answer",
     "joint_limit": "a joint stands outside its limits",
+    "not_at_start": "the arm does not get to where attempts start",
     "workspace": "the arm is outside its workspace",
     "implausible": "a joint seems to have jumped",
     "overload": "a motor works too hard for too long",

@@ -20,6 +20,7 @@ from progress_policies.run.pace import Pace
 from progress_policies.run.reward_worker import estimate_of
 from progress_policies.run.robot import Arm, Images, Trouble
 from progress_policies.run.safety import Joints, check_joints, gate, still_goal
+from progress_policies.run.start import Start
 from progress_policies.run.talk import Talk
 
 _FIRST_ACTION_S = 60.0
@@ -28,8 +29,9 @@ _FIRST_ACTION_S = 60.0
 _COAST = 5.0
 """How far a joint that has to stop may go on, in degrees or hundredths."""
 
-POLICY, PERSON, ASKING = "policy", "person", "asking"
-"""Who moves the arm: the policy, a person with the teleoperator, or nobody until somebody presses a key."""
+STARTING, POLICY, PERSON, ASKING = "starting", "policy", "person", "asking"
+"""Who moves the arm: the loop, to where attempts begin; the policy; a person with the teleoperator; or nobody until
+somebody presses a key."""
 
 
 class Loop:
@@ -61,6 +63,7 @@ class Loop:
         self._present: Joints = np.zeros(len(arm.names))
         self._quiet = False
         self._grip = Grip(arm.names, config.safety.grip)
+        self._start = Start(config.start, arm.limits, config.fps)
 
     def run(self) -> Attempt:
         """One attempt; afterwards the arm holds."""
@@ -122,7 +125,7 @@ class Loop:
 
     def _begin(self) -> None:
         options = self.config.safety
-        self._who = POLICY if self.crew.policy is not None else PERSON
+        self._who = STARTING if self._start else self._first_mover
         used = int(self.crew.said.get("policy", {}).get("used", 1))
         self.talk = Talk(self.crew, self.keys, self._attempt, used, self.tick)
         self._watches = {name: CameraWatch(name, shape, options) for name, shape in self.arm.views.items()}
@@ -133,6 +136,8 @@ class Loop:
         self._grip.reset()
         self.observe()
         self.now = time.monotonic()
+        if self._start:
+            self._start.begin(self.last, self.now)
         self.started = None
         self._fed = self.talk.answered = self.now
         self._course = begin(self.now)
@@ -232,12 +237,16 @@ class Loop:
     def _tell(self, state: Joints, images: Images, stamp: float) -> None:
         """Let the others see, and ask those who have nothing to do."""
         self.crew.board.put(seen_at(self.tick, self.now, state, images))
+        if self._who == STARTING:
+            # What policy and reward model see first is the start.
+            return
         wanted = self._who == POLICY and self.talk.queue.wants_more(self.tick)
         self.talk.ask(self.tick, stamp, wanted, self.last.tolist())
 
     def _decide(self) -> Joints:
         """[n] the goal of this tick, within limits."""
-        action = self._person() if self._who == PERSON else self._policy() if self._who == POLICY else None
+        movers = {STARTING: self._approach, POLICY: self._policy, PERSON: self._person}
+        action = movers[self._who]() if self._who in movers else None
         if action is None:
             return still_goal(self.arm.limits, self.last)
         verdict = gate(self.arm.limits, action, self._present, self.last)
@@ -246,6 +255,19 @@ class Loop:
             raise Stop(verdict.fault)
         self._attempt.clipped += verdict.clipped
         return self._grip.ease(verdict.goal, self._present)
+
+    def _approach(self) -> dict[str, float] | None:
+        if self._start.there(self._present, self._speed):
+            self._who, self._fed = self._first_mover, self.now
+            return None
+        fault = self._start.late(self._present, self.now)
+        if fault is not None:
+            raise Stop(fault)
+        return dict(zip(self.arm.names, self._start.go().tolist(), strict=True))
+
+    @property
+    def _first_mover(self) -> str:
+        return POLICY if self.crew.policy is not None else PERSON
 
     def _policy(self) -> dict[str, float] | None:
         due = self.talk.queue.due(self.tick)

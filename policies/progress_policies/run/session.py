@@ -23,6 +23,7 @@ from progress_policies.run.loop import Loop
 from progress_policies.run.motors import BUS_ERRORS, find_buses, sleep_for_answers
 from progress_policies.run.priority import first_claim
 from progress_policies.run.robot import Arm, Trouble
+from progress_policies.run.start import Start
 
 
 class Session:
@@ -65,6 +66,8 @@ class Session:
             UserError: something is not in order before the arm moves.
         """
         arm = Arm(self.config.robot, self.config.safety, self.config.fps)
+        # What cannot be is refused before anything moves.
+        Start(self.config.start, arm.limits, self.config.fps)
         self.crew = crew = crews.start(self.config, arm, self.players)
         try:
             crew.wait_until_ready()

@@ -13,6 +13,7 @@ import pytest
 from lerobot.robots.so_follower import SO101FollowerConfig
 from lerobot.teleoperators.so_leader import SO101LeaderConfig
 
+from progress_datasets.errors import UserError
 from progress_envs import arm
 from progress_policies.run.attempt import Attempt
 from progress_policies.run.board import Board, Layout
@@ -24,6 +25,7 @@ from progress_policies.run.loop import Loop
 from progress_policies.run.policy_worker import PolicyOptions
 from progress_policies.run.robot import Trouble
 from progress_policies.run.safety import SafetyOptions, limits_for
+from progress_policies.run.start import Start
 from progress_policies.run.talk import Talk
 
 FPS = 100
@@ -137,6 +139,7 @@ def play(
     body: Arm | None = None,
     signalled: Callable[[], bool] = lambda: False,
     prepare: Callable[[Crew], None] = lambda crew: None,
+    start: dict[str, float] | None = None,
     **ending: Any,
 ) -> tuple[Attempt, Arm, Loop, Crew]:
     body = body or Arm()
@@ -152,6 +155,7 @@ def play(
         policy=PolicyOptions(path="played"),
         teleop=None if teleop is None else SO101LeaderConfig(port="none"),
         fps=FPS,
+        start=start or {},
         ending=EndingOptions(**{"time_limit_s": 0.3, "stall_s": 0, "success_s": 0.05, **ending}),
         safety=SafetyOptions(stale_s=0.1),
     )
@@ -160,6 +164,57 @@ def play(
     holder["it"] = loop
     prepare(crew)
     return loop.run(), body, loop, crew
+
+
+def test_an_attempt_begins_where_it_is_told_to() -> None:
+    asked: list[tuple[str, np.ndarray]] = []
+    body = Arm()
+
+    def noting(name: str, answer: Any) -> Any:
+        def note(message: dict[str, Any]) -> dict[str, Any] | None:
+            if "look" in message:
+                asked.append((name, body.at.copy()))
+            return answer(message)  # type: ignore[no-any-return]
+
+        return note
+
+    start = {"shoulder_pan": 20.0, "gripper": 60.0}
+    attempt, _, loop, _ = play(
+        noting("policy", raising), noting("reward", seeing(0.1)), body=body, start=start
+    )
+    assert attempt.ended_by == "time"
+    assert {name for name, _ in asked[:2]} == {"policy", "reward"}
+    assert all(np.allclose(at, [20, *HOME[1:5], 60], atol=0.01) for _, at in asked[:2])
+    steps = np.abs(np.diff([HOME, *body.sent[:80]], axis=0)).max(axis=1)
+    assert steps.max() <= 45 / FPS + 1e-6
+    assert loop.started is not None
+
+
+def test_an_arm_that_does_not_get_to_the_start_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("progress_policies.run.start._PATIENCE_S", 0.2)
+
+    class Stuck(Arm):
+        def send(self, goal: np.ndarray, last: np.ndarray, present: np.ndarray) -> np.ndarray:
+            return goal
+
+    attempt, body, _, crew = play(body=Stuck(), start={"elbow_flex": 72.0})
+    assert (attempt.ended_by, attempt.outcome) == ("not_at_start", "failure")
+    assert "elbow_flex is at 60.0, not at 72.0" in str(attempt.fault)
+    assert len(body.held) == 1
+    assert not any("look" in message for message in crew.policy.asked)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        ({"elbow": 1.0}, "the robot has no 'elbow'; it has shoulder_pan"),
+        ({"gripper": 120.0}, "gripper may not be at 120"),
+        (dict(zip(arm.JOINTS, [0.0, 90.0, 0.0, 80.0, 0.0, 20.0], strict=True)), "below the floor"),
+    ],
+)
+def test_a_start_that_cannot_be_is_refused(start: dict[str, float], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Start(start, limits_for(arm.NAMES, SafetyOptions(), FPS), FPS)
 
 
 def test_time_ends_an_attempt_and_the_arm_holds() -> None:
