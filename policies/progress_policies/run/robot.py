@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -219,6 +220,8 @@ class Arm:
         named = self._by_name(still_goal(self.limits, goal))
         try:
             if self.motors:
+                # What is left of the way is not worth waiting for.
+                self.motors.set_speeds(dict.fromkeys(self.names, math.inf))
                 self.motors.hold(named)
             if not self.motors or self.limits.moves.any():
                 self.robot.send_action(named)

@@ -121,6 +121,9 @@ def test_goals_are_reached_evenly_when_the_next_is_due(robot: SimulatedRobot) ->
         told = arm.robot.bus.sync_read("Goal_Velocity", normalize=False)
         assert told["wrist_roll"] == int(1.25 * 120 / 360 * 4096)
         assert told["elbow_flex"] > 0
+        arm.hold(goal)
+        held = arm.robot.bus.sync_read("Goal_Velocity", normalize=False)
+        assert held["elbow_flex"] == told["wrist_roll"]
     finally:
         arm.relax()
         arm.disconnect()
