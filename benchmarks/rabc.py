@@ -287,10 +287,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         **provenance(__file__, argv),
     }
     if options.results is not None:
-        options.results.mkdir(parents=True, exist_ok=True)
-        stem = "rabc" if options.policy == "act" else f"rabc_{options.policy}"
-        (options.results / f"{stem}.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
-        draw(options.results / f"{stem}.png", results)
+        options.results.parent.mkdir(parents=True, exist_ok=True)
+        options.results.write_text(json.dumps(summary, indent=1), encoding="utf-8")
+        draw(options.results.with_suffix(".png"), results)
     print(json.dumps(summary))
     return summary
 
@@ -321,7 +320,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=Scale.steps, help="gradient steps of a policy")
     parser.add_argument("--episodes", type=int, default=Scale.episodes, help="of evaluation, for each seed")
     parser.add_argument("--output_dir", type=Path, help="keep everything here; repeat to resume")
-    parser.add_argument("--results", type=Path, help="write the JSON and a picture of it here, too")
+    parser.add_argument(
+        "--results", type=Path, help="write the JSON to this file, too, and a picture beside it"
+    )
     return parser.parse_args(argv)
 
 
