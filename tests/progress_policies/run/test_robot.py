@@ -81,7 +81,7 @@ def test_goals_health_holding_and_letting_go(robot: SimulatedRobot) -> None:
         assert taken > 0
         present = arm.present(state)
         goal = present.copy()
-        goal[4] += 3.0
+        goal[4] += 5.0
         np.testing.assert_allclose(arm.send(goal, present, present), goal)
         goals = arm.robot.bus.sync_read("Goal_Position")
         np.testing.assert_allclose([goals[name] for name in JOINTS], goal, atol=0.5)
