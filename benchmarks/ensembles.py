@@ -26,7 +26,7 @@ from judge.measure import UNSEEN, Judged, load_cases, summarise
 from judge.models.multiview_sarm import MultiviewSarm
 from judge.sets import SETS
 from provenance import provenance
-from reward_accuracy import Run, Scale
+from reward_accuracy import ENCODER, Run, Scale
 
 from progress_datasets.episodes import EpisodeDataset
 from progress_envs.names import task_names
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     seeds = options.seeds or ([0, 1] if options.quick else [0, 1, 2])
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.output_dir or Path(scratch)
-        run = Run(folder, tasks, reward_accuracy.QUICK if options.quick else Scale(), "small_cnn")
+        run = Run(folder, tasks, reward_accuracy.QUICK if options.quick else Scale(), ENCODER)
         judged = [Judged(f"seed {s}", {0: run.judge(MultiviewSarm, s)[1]}) for s in seeds]
         judged.append(Judged("ensemble", {0: together(run, seeds)}))
         found = summarise(judged, "ensemble", tasks)
@@ -107,9 +107,9 @@ def compare(models: dict[str, Any], group: str) -> dict[str, Any]:
 
 def together(run: Run, seeds: Sequence[int]) -> dict[str, Any]:
     """The cases of the ensemble, by set."""
-    materials = [run.material("small_cnn", seed) for seed in seeds]
+    materials = [run.material(run.encoder, seed) for seed in seeds]
     members = [
-        load_model(run.folder / "models" / f"multiview_sarm-small_cnn-{seed}" / "best") for seed in seeds
+        load_model(run.folder / "models" / f"multiview_sarm-{run.encoder}-{seed}" / "best") for seed in seeds
     ]
     model = EnsembleRewardModel.of(members)
     model.calibrate(joined([material.validation for material in materials]))

@@ -33,6 +33,7 @@ from progress_datasets.options import DatasetsOptions
 from progress_envs.names import task_names
 from progress_rm import adapt
 from progress_rm.cli import call
+from progress_rm.encoders.trained import NAMES as TRAINED
 from progress_rm.score import ModelOptions
 
 HIGHER = ("voc", "success_auroc", "tau_a")
@@ -179,7 +180,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--held_out", nargs="+", choices=task_names(), help="left out in turn; by default all"
     )
-    parser.add_argument("--encoder", default="small_cnn", choices=["small_cnn", "classical"])
+    parser.add_argument("--encoder", default="small_cnn", choices=[*TRAINED, "classical"])
     parser.add_argument("--propose", action="store_true", help="the demonstration has no annotations")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output_dir", type=Path, help="keep everything here; repeat to resume")

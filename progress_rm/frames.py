@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from progress_rm.encoders.small_cnn import resize_frames
+from progress_rm.encoders.trained import resize_frames
 
 if TYPE_CHECKING:
     from progress_datasets.episodes import EpisodeDataset

@@ -41,13 +41,14 @@ class Config:
     steps: int = 500
     """Gradient steps of the heads, on cached features."""
     encoder_steps: int = 1000
-    """Gradient steps of an encoder that is trained (small_cnn), on single frames, before those."""
+    """Gradient steps of an encoder that is trained (small_cnn, efficientnet), on single frames, before those."""
     batch_size: int = 192
     """Windows a step and process."""
     encoder_batch_size: int = 64
     """Frames (with all their views) a step and process while the encoder is trained."""
     copies: int = -1
-    """Augmented copies of every episode for a frozen encoder; -1: sixteen where a task has fewer than five episodes."""
+    """Augmented copies of every episode for the heads; -1: sixteen for a frozen encoder where a task has fewer than
+    five episodes, two for one that is trained with model.augment=full."""
     validation: float = 0.15
     """Share of each task's episodes that training does not see and that chooses the checkpoint."""
     validate_every: int = 125
@@ -210,21 +211,27 @@ def _fit(config: Config, output: Path, training: list[Source], validation: list[
 def _copied(
     episodes: Sequence[EpisodeFeatures], config: Config, model: ProgressRewardModel, output: Path
 ) -> list[EpisodeFeatures]:
+    from progress_rm.augment import FULL
     from progress_rm.frames import FrameCache
     from progress_rm.trainer import with_copies
 
     encoder = model.encoder()
     if encoder is None:
         return list(episodes)
+    trained = getattr(model, "encoder_is_trained", False)
+    full = trained and config.model.augment == "full"
     count = config.copies
     if count < 0:
-        frozen = not getattr(model, "encoder_is_trained", False)
         few = few_demonstrations(list(dict.fromkeys(e.source[0] for e in episodes)))
-        count = 16 if frozen and few and model.is_trainable else 0
-    size = getattr(encoder, "image_size", 128)
+        count = 16 if few and not trained and model.is_trainable else FULL_COPIES if full else 0
+    frames = FrameCache(output / "frames", getattr(encoder, "image_size", 128))
     return with_copies(
-        episodes, encoder, count, FrameCache(output / "frames", size), config.seed, config.model.fps
+        episodes, encoder, count, frames, config.seed, config.model.fps, FULL if full else None
     )
+
+
+FULL_COPIES = 2
+"""Copies that show the heads what features of other cameras and other light are like; docs/train.md has the figures."""
 
 
 def few_demonstrations(datasets: Sequence[EpisodeDataset]) -> bool:

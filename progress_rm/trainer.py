@@ -17,6 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from progress_datasets.episodes import EpisodeDataset
+from progress_rm.augment import AugmentConfig, augment_frames
 from progress_rm.checkpoints import load_training, save_model, save_training, whole_folder
 from progress_rm.data import EpisodeFeatures, FeatureCache, TrainingData, load_episodes
 from progress_rm.encoders.base import Encoder
@@ -207,12 +208,12 @@ def with_copies(
     frames: FrameCache,
     seed: int,
     fps: float,
+    augmentation: AugmentConfig | None = None,
 ) -> list[EpisodeFeatures]:
     """The episodes and `count` augmented copies of each: other camera poses, other light; `encoder` is trained."""
     copies = list(episodes)
     if count == 0:
         return copies
-    from progress_rm.augment import augment_frames
 
     frames.fill([episode.source for episode in episodes], sorted({v for e in episodes for v in e.features}))
     for copy in tqdm(range(count), desc="augment", unit="copy"):
@@ -222,6 +223,8 @@ def with_copies(
                 pixels = frames.read(episode.source, view)
                 assert pixels is not None
                 rng = np.random.default_rng([seed, copy, i, v])
-                features[view] = encoder.encode(augment_frames(pixels, rng, fps=fps)).astype(np.float16)
+                features[view] = encoder.encode(augment_frames(pixels, rng, augmentation, fps=fps)).astype(
+                    np.float16
+                )
             copies.append(replace(episode, features=features))
     return copies

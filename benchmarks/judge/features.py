@@ -6,21 +6,25 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 
 from judge.adapter import Material
 from progress_datasets.episodes import EpisodeDataset
+from progress_rm.augment import FULL
 from progress_rm.data import EpisodeFeatures, FeatureCache, TrainingData, learn_tasks, load_episodes
 from progress_rm.encoders import make_encoder
 from progress_rm.encoders.base import Encoder
+from progress_rm.encoders.trained import NAMES as TRAINED
+from progress_rm.frames import FrameCache
 from progress_rm.models.base import TaskSpec
 from progress_rm.models.multiview_sarm.configuration_multiview_sarm import MultiviewSarmConfig
 from progress_rm.models.registry import make_model
+from progress_rm.train import FULL_COPIES, Source, split
 from progress_rm.train import Config as TrainConfig
-from progress_rm.train import Source, split
-from progress_rm.trainer import Trainer, load_sources
+from progress_rm.trainer import Trainer, load_sources, with_copies
 
 VALIDATION = 0.15
 """Share of the demonstrations that no model takes gradients on."""
@@ -32,17 +36,17 @@ SCHEME = "duration_prior"
 def shared_encoder(
     name: str, training: Sequence[Source], config: MultiviewSarmConfig, seed: int, steps: int, folder: Path
 ) -> Encoder:
-    """The extractor: `classical` as it is; `small_cnn` trained on single frames of the training episodes.
+    """The extractor: `classical` as it is; one of `TRAINED` trained on single frames of the training episodes.
 
     Its training asks a frame for its stage, the position in it, and whether the task is complete; there is no window
     and no order in time, and what reads the features for that is thrown away. So every model starts from scratch on
     the same features.
     """
-    if name != "small_cnn":
+    if name not in TRAINED:
         return make_encoder(name)
     encoder = make_encoder(name, image_size=config.image_size, dim=config.encoder_dim)
     assert isinstance(encoder, torch.nn.Module)
-    weights = folder / "small_cnn.safetensors"
+    weights = folder / f"{name}.safetensors"
     if not weights.exists():
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(seed)
@@ -56,7 +60,6 @@ def shared_encoder(
         part = weights.with_suffix(".part")
         save_file(trainer.model.encoder().state_dict(), part)
         part.replace(weights)
-        shutil.rmtree(folder / "frames", ignore_errors=True)
         shutil.rmtree(folder / "encoder", ignore_errors=True)
     encoder.load_state_dict(load_file(weights))
     encoder.eval().requires_grad_(False)
@@ -86,8 +89,11 @@ def prepare(
     )
     encoder = shared_encoder(encoder_name, training, config, seed, steps, folder)
     features = FeatureCache(cache, encoder)
+    learned = load_sources(training, features, config)
+    if encoder_name in TRAINED:
+        learned = _and_copies(learned, encoder, seed, folder, image_size)
     return Material(
-        training=load_sources(training, features, config),
+        training=learned,
         validation=load_sources(validation, features, config),
         kinds=kinds,
         tasks=config.tasks,
@@ -95,6 +101,34 @@ def prepare(
         fps=config.fps,
         encoder=encoder,
     )
+
+
+def _and_copies(
+    episodes: Sequence[EpisodeFeatures], encoder: Encoder, seed: int, folder: Path, image_size: int
+) -> list[EpisodeFeatures]:
+    """The episodes and their augmented copies, as `progress-rm train` makes them where the augmentation is full.
+
+    A trained extractor knows its own training frames too well; the copies are more like frames it has not seen.
+    """
+    kept = folder / f"copies-{encoder.key}.safetensors"
+    if not kept.exists():
+        frames = FrameCache(folder / "frames", image_size)
+        fps = episodes[0].source[0].fps
+        made = with_copies(episodes, encoder, FULL_COPIES, frames, seed, fps, FULL)[len(episodes) :]
+        part = kept.with_suffix(".part")
+        save_file(
+            {f"{i} {v}": torch.from_numpy(f) for i, e in enumerate(made) for v, f in e.features.items()}, part
+        )
+        part.replace(kept)
+        shutil.rmtree(folder / "frames", ignore_errors=True)
+    features: list[dict[str, Any]] = [{} for _ in range(FULL_COPIES * len(episodes))]
+    for name, values in load_file(kept).items():
+        number, view = name.split(" ", 1)
+        features[int(number)][view] = values.numpy()
+    return [
+        *episodes,
+        *(replace(episodes[i % len(episodes)], features=found) for i, found in enumerate(features)),
+    ]
 
 
 def shown(sources: Sequence[Source]) -> list[tuple[EpisodeDataset, str]]:

@@ -1,4 +1,4 @@
-"""Image encoders by name: `classical`, `small_cnn`, `transformers:NAME_OR_PATH`."""
+"""Image encoders by name: `classical`, `small_cnn`, `efficientnet`, `transformers:NAME_OR_PATH`."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from difflib import get_close_matches
 from progress_datasets.errors import UserError
 from progress_rm.encoders.base import Encoder
 
-NAMES = ("classical", "small_cnn", "transformers")
+NAMES = ("classical", "small_cnn", "efficientnet", "transformers")
 
 
 def make_encoder(name: str, *, image_size: int = 96, dim: int = 128) -> Encoder:
     """The encoder of that name.
 
     Args:
-        name: classical, small_cnn, or transformers:NAME_OR_PATH.
-        image_size: input size of small_cnn.
-        dim: feature length of small_cnn.
+        name: classical, small_cnn, efficientnet, or transformers:NAME_OR_PATH.
+        image_size: input size of small_cnn and efficientnet.
+        dim: feature length of both.
 
     Raises:
         UserError: there is no such encoder.
@@ -30,6 +30,10 @@ def make_encoder(name: str, *, image_size: int = 96, dim: int = 128) -> Encoder:
         from progress_rm.encoders.small_cnn import SmallCnnEncoder
 
         return SmallCnnEncoder(image_size, dim)
+    if family == "efficientnet":
+        from progress_rm.encoders.efficientnet import EfficientNetEncoder
+
+        return EfficientNetEncoder(image_size, dim)
     if family == "transformers":
         from progress_rm.encoders.pretrained import PretrainedEncoder
 

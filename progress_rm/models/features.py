@@ -31,13 +31,13 @@ class FeatureModelConfig(ViewModelConfig):
     """Options of what is looked at, and how it is learned from."""
 
     encoder: str = "small_cnn"
-    """Image encoder: classical, small_cnn, or transformers:NAME_OR_PATH (DINOv2/3, SigLIP, CLIP, …)."""
+    """Image encoder: classical, small_cnn, efficientnet, or transformers:NAME_OR_PATH (DINOv2/3, SigLIP, CLIP, …)."""
     encoder_dim: int = 128
-    """Length of small_cnn's feature vector."""
+    """Length of the feature vector of small_cnn and efficientnet, which are trained."""
     image_size: int = 96
-    """Frames are resized to this before small_cnn sees them."""
+    """Frames are resized to this before these two see them."""
     augment: str = "mild"
-    """How small_cnn's training frames are moved and recoloured: none, mild, or full, for cameras and light that differ
+    """How their training frames are moved and recoloured: none, mild, or full, for cameras and light that differ
     between episodes; full takes thousands of encoder steps."""
     use_state: bool = True
     """Read the robot's state where the data has one."""
@@ -113,7 +113,7 @@ class FeatureModel(ProgressRewardModel, ABC):
         )
 
     def encoder(self) -> Encoder | None:
-        """The image encoder; `small_cnn` is a part of the model and trained with it."""
+        """The image encoder; `small_cnn` and `efficientnet` are parts of the model and trained with it."""
         encoder: Encoder = self._encoder
         return encoder
 

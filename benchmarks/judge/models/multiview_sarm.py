@@ -92,8 +92,10 @@ def relabelled(material: Material, scheme: str) -> Material:
     config = MultiviewSarmConfig(tasks=tasks, label_scheme=scheme, views=list(material.views))
 
     def again(episodes: Sequence[EpisodeFeatures]) -> list[EpisodeFeatures]:
-        fresh = load_sources([e.source for e in episodes], _Known(episodes), config)  # type: ignore[arg-type]
-        return [replace(old, labels=new.labels) for old, new in zip(episodes, fresh, strict=True)]
+        sources = list(dict.fromkeys(e.source for e in episodes))
+        fresh = load_sources(sources, _Known(episodes), config)  # type: ignore[arg-type]
+        labels = {e.source: e.labels for e in fresh}
+        return [replace(e, labels=labels[e.source]) for e in episodes]
 
     return replace(
         material,

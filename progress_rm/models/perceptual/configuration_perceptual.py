@@ -11,6 +11,7 @@ import numpy as np
 from lerobot.configs.rewards import RewardModelConfig
 
 from progress_datasets.errors import UserError
+from progress_rm.encoders.trained import NAMES as TRAINED
 from progress_rm.models.features import FeatureModelConfig
 
 if TYPE_CHECKING:
@@ -45,9 +46,9 @@ class PerceptualConfig(FeatureModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.encoder.partition(":")[0] == "small_cnn":
+        if self.encoder in TRAINED:
             raise UserError(
-                "encoder=small_cnn would have to be trained on annotations; use classical or transformers:NAME"
+                f"encoder={self.encoder} would have to be trained on annotations; use classical or transformers:NAME"
             )
         if self.selected < 1 or self.later <= 0 or self.steps < 0:
             raise UserError("selected is at least 1, later is above 0, and steps is 0 or more")
