@@ -13,9 +13,6 @@ from torch import Tensor, nn
 NAMES = ("small_cnn", "efficientnet")
 """Encoders that say nothing before they are trained."""
 
-_CHUNK = 32
-"""Frames a pass when features are extracted: more do not fit a processor's cache and take twice as long each."""
-
 
 class TrainedEncoder(nn.Module):
     """A network from square frames to feature maps [N, C, h, w], then a projection that keeps where things are.
@@ -67,9 +64,8 @@ class TrainedEncoder(nn.Module):
     def encode(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         """RGB uint8 [N, H, W, 3] of any size → float32 [N, dim]."""
         device = self.project.weight.device
-        pixels = torch.from_numpy(self.resize(frames))
-        features = torch.cat([self(part.to(device)).float() for part in torch.split(pixels, _CHUNK)])
-        return np.asarray(features.cpu().numpy())
+        features = self(torch.from_numpy(self.resize(frames)).to(device))
+        return np.asarray(features.float().cpu().numpy())
 
 
 def resize_frames(frames: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
