@@ -184,7 +184,7 @@ def validation_error(model: ProgressRewardModel, episodes: Sequence[EpisodeFeatu
 def load_sources(
     sources: Sequence[tuple[EpisodeDataset, int]], cache: FeatureCache, config: ProgressModelConfig
 ) -> list[EpisodeFeatures]:
-    """Load labelled episodes of several datasets, in the order given."""
+    """Load labelled episodes of several datasets: dataset after dataset, each one's in the order given."""
     datasets = {id(dataset): dataset for dataset, _ in sources}
     loaded: list[EpisodeFeatures] = []
     for dataset in datasets.values():

@@ -31,6 +31,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "equal_budget": {"label_scheme": "equal_budget"},
     "visual_change": {"label_scheme": "visual_change"},
     "clock_labels": {"stages": False, "labels": "clock"},
+    "small_cnn_features": {"encoder": "small_cnn"},
     "classical_features": {"encoder": "classical"},
 }
 """What is changed. `stages`, `labels` and `encoder` are the benchmark's; the others are the model's own options."""

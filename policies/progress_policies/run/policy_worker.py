@@ -126,6 +126,15 @@ def act(
     except Exception as error:  # noqa: BLE001 -- whatever it is, the person at the robot has to read it
         inbox.send({"error": f"--policy.path={options.path}: cannot be loaded ({_line(error)})"})
         return
+    # The loop goes on writing while the policy thinks, so what it looks at must not be the oldest that is kept.
+    if policy.ticks > (kept := layout.slots - 2):
+        inbox.send(
+            {
+                "error": f"--policy.path={options.path}: the policy looks at {policy.ticks} ticks at once and "
+                f"{kept} are kept; give more with --recording.keep_s"
+            }
+        )
+        return
     inbox.send({"ready": True, "needs": policy.needs, "used": policy.used})
     board = Board(memory, layout)
     first: int | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -16,7 +16,8 @@ from lerobot.policies.factory import get_policy_class, make_pre_post_processors
 from lerobot.policies.utils import prepare_observation_for_inference
 from lerobot.policies.vqbet.configuration_vqbet import VQBeTConfig
 
-from progress_policies.run.board import Seen
+from progress_policies.run import policy_worker
+from progress_policies.run.board import Layout, Seen
 from progress_policies.run.policy_worker import Policy, PolicyOptions, answers_in_chunks
 
 SIZE = 32
@@ -104,3 +105,17 @@ def test_a_chunk_is_what_lerobot_would_do_one_by_one(config: PreTrainedConfig, t
 def test_policies_that_remember_are_asked_one_action_at_a_time() -> None:
     assert not answers_in_chunks(VQBeTConfig(n_obs_steps=1, device="cpu"))
     assert not answers_in_chunks(ACTConfig(temporal_ensemble_coeff=0.01, n_action_steps=1, device="cpu"))
+
+
+def test_more_ticks_than_are_kept_are_refused(tmp_path: Path) -> None:
+    class Line:
+        sent: ClassVar[list[dict[str, Any]]] = []
+
+        def send(self, message: dict[str, Any]) -> None:
+            self.sent.append(message)
+
+    path = saved(diffusion(2), tmp_path)
+    layout = Layout(6, {"front": (SIZE, SIZE, 3)}, slots=3)
+    policy_worker.act(Line(), None, layout, PolicyOptions(path=path), "put it there", "so_follower")  # type: ignore[arg-type]
+    [message] = Line.sent
+    assert "looks at 2 ticks at once and 1 are kept; give more with --recording.keep_s" in message["error"]
