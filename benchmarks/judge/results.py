@@ -61,7 +61,7 @@ def _markdown(
         f"Written by `{summary['command']}` at commit {summary['commit']} on {summary['date']}; "
         f"{summary['machine']}.",
         "",
-        f"{summary['tasks']} simulated tasks ({', '.join(tasks)}), {summary['seeds']} seeds of training. "
+        f"{summary['tasks']} simulated tasks ({', '.join(tasks)}), {_seeds(summary['seeds'])} of training. "
         f"{counts['train']} demonstrations to learn from (expert, hesitant, clumsy, failing; 15 % of them kept for "
         f"validation), {counts['test']} other episodes of these and of `fooling` demonstrators, {counts['policy']} "
         f"rollouts of half-trained policies (behaviour cloning on the simulator's state, stopped early; most "
@@ -208,6 +208,10 @@ def draw(
     figure.tight_layout(rect=(0, 0.16 / len(moments) + 0.03, 1, 1))
     figure.savefig(path, dpi=90)
     plt.close(figure)
+
+
+def _seeds(count: int) -> str:
+    return "1 seed" if count == 1 else f"{count} seeds"
 
 
 def _header(cells: Sequence[str]) -> str:
