@@ -57,9 +57,7 @@ def shared_encoder(
         )
         labelled = load_sources(training, FeatureCache(folder, None), config)
         trainer.train_encoder(TrainingData(labelled, config.tasks))
-        part = weights.with_suffix(".part")
-        save_file(trainer.model.encoder().state_dict(), part)
-        part.replace(weights)
+        _save(trainer.model.encoder().state_dict(), weights)
         shutil.rmtree(folder / "encoder", ignore_errors=True)
     encoder.load_state_dict(load_file(weights))
     encoder.eval().requires_grad_(False)
@@ -115,11 +113,9 @@ def _and_copies(
         frames = FrameCache(folder / "frames", image_size)
         fps = episodes[0].source[0].fps
         made = with_copies(episodes, encoder, FULL_COPIES, frames, seed, fps, FULL)[len(episodes) :]
-        part = kept.with_suffix(".part")
-        save_file(
-            {f"{i} {v}": torch.from_numpy(f) for i, e in enumerate(made) for v, f in e.features.items()}, part
+        _save(
+            {f"{i} {v}": torch.from_numpy(f) for i, e in enumerate(made) for v, f in e.features.items()}, kept
         )
-        part.replace(kept)
         shutil.rmtree(folder / "frames", ignore_errors=True)
     features: list[dict[str, Any]] = [{} for _ in range(FULL_COPIES * len(episodes))]
     for name, values in load_file(kept).items():
@@ -129,6 +125,12 @@ def _and_copies(
         *episodes,
         *(replace(episodes[i % len(episodes)], features=found) for i, found in enumerate(features)),
     ]
+
+
+def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    part = path.with_suffix(".part")
+    save_file(tensors, part)
+    part.replace(path)
 
 
 def shown(sources: Sequence[Source]) -> list[tuple[EpisodeDataset, str]]:

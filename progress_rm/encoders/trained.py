@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ NAMES = ("small_cnn", "efficientnet")
 """Encoders that say nothing before they are trained."""
 
 
-class TrainedEncoder(nn.Module):
+class TrainedEncoder(nn.Module, ABC):
     """A network from square frames to feature maps [N, C, h, w], then a projection that keeps where things are.
 
     A subclass calls `finish` once its maps can be computed.
@@ -45,9 +46,9 @@ class TrainedEncoder(nn.Module):
             digest.update(parameter.detach().cpu().float().numpy().tobytes())
         return f"{self.name}-{self.image_size}-{self.dim}-{digest.hexdigest()[:16]}"
 
+    @abstractmethod
     def maps(self, images: Tensor) -> Tensor:
         """Images in [0, 1], [N, 3, image_size, image_size] → [N, C, h, w]."""
-        raise NotImplementedError
 
     def forward(self, frames: Tensor) -> Tensor:
         """uint8 [N, H, W, 3] at the encoder's size → float [N, dim]."""
