@@ -47,8 +47,8 @@ class Config:
     encoder_batch_size: int = 64
     """Frames (with all their views) a step and process while the encoder is trained."""
     copies: int = -1
-    """Augmented copies of every episode for the heads; -1: sixteen for a frozen encoder where a task has fewer than
-    five episodes, two for one that is trained with model.augment=full."""
+    """Augmented copies of every episode for the heads; -1: with a frozen encoder sixteen of those of tasks with fewer
+    than five, with one that is trained with model.augment=full two of all."""
     validation: float = 0.15
     """Share of each task's episodes that training does not see and that chooses the checkpoint."""
     validate_every: int = 125
@@ -220,27 +220,32 @@ def _copied(
         return list(episodes)
     trained = getattr(model, "encoder_is_trained", False)
     full = trained and config.model.augment == "full"
-    count = config.copies
-    if count < 0:
-        few = few_demonstrations(list(dict.fromkeys(e.source[0] for e in episodes)))
-        count = 16 if few and not trained and model.is_trainable else FULL_COPIES if full else 0
     frames = FrameCache(output / "frames", getattr(encoder, "image_size", 128))
-    return with_copies(
-        episodes, encoder, count, frames, config.seed, config.model.fps, FULL if full else None
-    )
+
+    def copied(some: Sequence[EpisodeFeatures], count: int) -> list[EpisodeFeatures]:
+        return with_copies(
+            some, encoder, count, frames, config.seed, config.model.fps, FULL if full else None
+        )
+
+    if config.copies >= 0 or trained or not model.is_trainable:
+        return copied(episodes, config.copies if config.copies >= 0 else FULL_COPIES if full else 0)
+    few = few_demonstrations(list(dict.fromkeys(e.source[0] for e in episodes)))
+    enough = [e for e in episodes if e.task not in few]
+    return [*enough, *copied([e for e in episodes if e.task in few], FEW_COPIES)]
 
 
+FEW_COPIES = 16
 FULL_COPIES = 2
 """Copies that show the heads what features of other cameras and other light are like; docs/train.md has the figures."""
 
 
-def few_demonstrations(datasets: Sequence[EpisodeDataset]) -> bool:
-    """Whether some task has fewer than five episodes."""
+def few_demonstrations(datasets: Sequence[EpisodeDataset]) -> set[str]:
+    """Instructions of the tasks with fewer than five episodes."""
     from progress_rm.data import task_keys
 
     keys = task_keys(datasets)
     counts = Counter(keys[dataset.task(e)] for dataset in datasets for e in range(dataset.num_episodes))
-    return min(counts.values()) < 5
+    return {instruction for instruction, key in keys.items() if counts[key] < 5}
 
 
 def _common_fps(datasets: Sequence[EpisodeDataset]) -> float:
