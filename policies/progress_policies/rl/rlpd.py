@@ -3,13 +3,14 @@
 No maintained library has it, so it is here, in one file: an ensemble of critics with layer normalisation, symmetric
 sampling (which the caller does), no entropy in the critics' targets, the least of two random members as target, many
 critic updates for each decision. Added to it: the actor is a residual on a base policy (Silver et al. 2018), targets
-are n-step returns, and the caller lets the actor stand still at first, so that untrained critics do not spoil a good
-base. Critics see the potential Φ, the last entry of an observation, which shaping needs; the actor does not, so that a
-trained policy runs without a reward model.
+are n-step returns, the caller lets the actor stand still at first, so that untrained critics do not spoil a good base,
+and what acts in the end is an average of the actor over its last updates. Critics see the potential Φ, the last entry
+of an observation, which shaping needs; the actor does not, so that a trained policy runs without a reward model.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -138,8 +139,15 @@ class Actor(nn.Module):
         return action, density.sum(-1)
 
 
+RECENT = 8
+"""The average over the actor's updates reaches back about one in so many of them."""
+
+
 class Learner(nn.Module):
-    """Actor, critics, their targets and their optimisers.
+    """Actor, its average, critics, their targets and their optimisers.
+
+    The actor chases critics that move, so its last weights are as good as chance has it; the polynomially decaying
+    average of all of them (Shamir and Zhang 2013, arXiv 1212.1824) decides where nothing is explored.
 
     Args:
         inputs: D, length of an observation with Φ.
@@ -147,6 +155,8 @@ class Learner(nn.Module):
         options: RLPD's.
         seed: of weights and noise.
     """
+
+    averaged: Tensor
 
     def __init__(self, inputs: int, actions: int, options: LearnerOptions, seed: int) -> None:
         super().__init__()
@@ -158,6 +168,8 @@ class Learner(nn.Module):
             self.targets = Critics(options.critics, inputs + actions, options.hidden)
         self.targets.load_state_dict(self.critics.state_dict())
         self.targets.requires_grad_(False)
+        self.average = copy.deepcopy(self.actor).requires_grad_(False)
+        self.register_buffer("averaged", torch.tensor(0))
         self.log_temperature = nn.Parameter(torch.tensor(math.log(options.temperature)))
         rate = options.learning_rate
         self.optimizers = {
@@ -169,9 +181,11 @@ class Learner(nn.Module):
 
     @torch.no_grad()
     def act(self, seen: Tensor, base: Tensor, explore: bool) -> Tensor:
-        """Actions [B, A] for observations without Φ [B, D − 1]: drawn, or the mean ones."""
-        noise = self._noise(len(seen)) if explore else None
-        action: Tensor = self.actor(seen, base, noise)[0]
+        """Actions [B, A] for observations without Φ [B, D − 1]: drawn by the actor, or the mean ones of its average."""
+        if explore:
+            action: Tensor = self.actor(seen, base, self._noise(len(seen)))[0]
+        else:
+            action = self.average(seen, base, None)[0]
         return action
 
     def update_critics(self, batch: Batch) -> dict[str, float]:
@@ -198,9 +212,16 @@ class Learner(nn.Module):
         temperature = self.log_temperature.exp().detach()
         self._descend("actor", (temperature * density - value).mean())
         self.critics.requires_grad_(True)
+        self._average()
         entropy = -density.detach().mean()
         self._descend("temperature", self.log_temperature.exp() * (entropy - self.options.target_entropy))
         return {"temperature": temperature.item(), "entropy": entropy.item()}
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        self.averaged += 1
+        weight = (1 + RECENT) / (int(self.averaged) + RECENT)
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.actor.parameters()), weight)
 
     def _noise(self, count: int) -> Tensor:
         return torch.randn(count, self.actions, generator=self.random)

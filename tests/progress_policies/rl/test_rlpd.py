@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from progress_policies.rl.replay import Arrays, Replay
-from progress_policies.rl.rlpd import Batch, Critics, Learner, LearnerOptions, spread
+from progress_policies.rl.rlpd import RECENT, Batch, Critics, Learner, LearnerOptions, spread
 from progress_rm.shaping import Shaping
 
 SMALL = LearnerOptions(hidden=32, critics=3, residual=[1.0], learning_rate=3e-3, temperature=0.01)
@@ -150,6 +151,24 @@ def test_it_learns_a_one_step_task() -> None:
         learner.update_actor(batch)
     states = torch.linspace(-0.6, 0.6, 7)[:, None]
     assert torch.allclose(learner.act(states, torch.zeros(7, 1), explore=False), states, atol=0.2)
+
+
+def test_what_is_deployed_is_an_average_of_recent_actors() -> None:
+    learner = Learner(2, 1, SMALL, seed=0)
+    seen = torch.randn(4, 2)
+    batch = Batch(
+        seen, torch.zeros(4, 1), torch.zeros(4, 1), torch.ones(4), seen, torch.zeros(4, 1), torch.ones(4)
+    )
+    lived = []
+    for _ in range(30):
+        learner.update_actor(batch)
+        lived.append(learner.actor.head.bias.detach().clone())
+    # Weight of update t of n: proportional to (t + 1)(t + 2)…(t + RECENT), so the first counts next to nothing.
+    weights = torch.tensor([math.prod(range(t + 1, t + 1 + RECENT)) for t in range(30)], dtype=torch.float64)
+    expected = (weights[:, None] / weights.sum() * torch.stack(lived).double()).sum(0)
+    torch.testing.assert_close(learner.average.head.bias.double(), expected, atol=1e-5, rtol=1e-4)
+    there, none = seen[:, :1], torch.zeros(4, 1)
+    assert torch.equal(learner.act(there, none, explore=False), learner.average(there, none, None)[0])
 
 
 def test_targets_have_no_entropy_and_stop_at_the_end() -> None:
