@@ -48,9 +48,16 @@ def test_the_future_changes_nothing(
         model.config.use_filter = True
 
 
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.0])
 def test_live_equals_offline(
-    model: MultiviewSarmRewardModel, episode: EpisodeFeatures, two_tasks: list[EpisodeDataset], contract: Any
+    model: MultiviewSarmRewardModel,
+    episode: EpisodeFeatures,
+    two_tasks: list[EpisodeDataset],
+    contract: Any,
+    share: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(model.config, "filter_share", share)
     offline = model.track(episode)
     for stamped in (True, False):
         for t, live in contract.live(model, two_tasks[0], 1, stamped):

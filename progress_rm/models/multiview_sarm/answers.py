@@ -25,6 +25,8 @@ Array = NDArray[np.float64]
 
 _TRUST = (1.5, 4.5, 10.0, 20.0)
 """Candidates for the filter's evidence a second."""
+_SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
+"""Candidates for the filter's share in progress."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,25 @@ class StageEvidence:
         return replace(self, log_stage=np.log(total), within=within, spread=spread)
 
 
+@dataclass(frozen=True)
+class _Belief:
+    """Of T frames, while the task goes on: first two moments of progress [T], probabilities of the stages [T, K]."""
+
+    mean: Array
+    second: Array
+    stages: Array
+
+    @classmethod
+    def filtered(cls, rows: Sequence[StageEstimate]) -> _Belief:
+        mean, std = np.array([e.progress for e in rows]), np.array([e.std for e in rows])
+        return cls(mean, mean**2 + std**2, np.array([e.stage_probs for e in rows]))
+
+    def mixed_with(self, other: _Belief, share: float) -> _Belief:
+        """The mixture of both, `share` of it the other's."""
+        pairs = ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+        return _Belief(*((1 - share) * mine + share * theirs for mine, theirs in pairs))
+
+
 class Answers:
     """The filters of a model's tasks and its calibration; reads and writes the model's config."""
 
@@ -106,35 +127,26 @@ class Answers:
         state, estimate = self._filters[task].step(
             state, evidence.log_stage[0], evidence.within[0], dt, evidence.spread[0]
         )
-        return state, self._tracked(task, [estimate], evidence)[0]
+        return state, self._joined(task, _Belief.filtered([estimate]), evidence)[0]
 
     def track(self, task: int, evidence: StageEvidence, timestamps: Array) -> ProgressTrack:
         """A whole episode; equals T calls of `step`."""
         if not self.config.use_filter:
             return self.unfiltered(task, evidence)
-        return self._tracked(task, self._filtered(self._filters[task], evidence, timestamps), evidence)
+        return self._joined(task, self._filtered(self._filters[task], evidence, timestamps), evidence)
 
     def unfiltered(self, task: int, evidence: StageEvidence) -> ProgressTrack:
-        """Each frame on its own: Σ_k P(k)·(P_{k−1} + ᾱ_k E[τ_k]), before "complete" is accounted for."""
-        priors = np.asarray(self.config.tasks[task].priors)
-        base = np.cumsum(priors) - priors
-        stages = np.exp(evidence.log_stage)
-        values = base + priors * evidence.within
-        mean = (stages * values).sum(1)
-        second = (stages * (values**2 + (priors * evidence.spread) ** 2)).sum(1)
-        return self._make(task, mean, np.sqrt(np.maximum(second - mean**2, 0)), stages, evidence)
+        """Each frame on its own."""
+        belief = self._alone(task, evidence)
+        return self._make(task, belief, belief.stages, evidence)
 
     def calibrate(
         self, validation: Sequence[EpisodeFeatures], tasks: Sequence[int], evidence: Sequence[StageEvidence]
     ) -> None:
-        """Choose the evidence rate by error of progress and fit success by logistic regression (Platt 1999)."""
+        """Choose the filter's evidence rate, then its share, by error of progress; fit success by logistic regression
+        (Platt 1999)."""
         if self.config.use_filter:
-            errors = []
-            for rate in _TRUST:
-                filters = self._make_filters(rate)
-                errors.append(self._error(filters, validation, tasks, evidence))
-            self.config.evidence_rate = _TRUST[int(np.argmin(errors))]
-            self._filters = self._make_filters(self.config.evidence_rate)
+            self._choose(validation, tasks, evidence)
         self.config.success_scale, self.config.success_offset = 1.0, 0.0
         success, done = [], []
         for episode, task, seen in zip(validation, tasks, evidence, strict=True):
@@ -146,24 +158,39 @@ class Answers:
             scale, offset = fit_logistic(logit(np.concatenate(success)), outcome)
             self.config.success_scale, self.config.success_offset = scale, offset
 
-    def _error(
-        self,
-        filters: Sequence[StageFilter],
-        validation: Sequence[EpisodeFeatures],
-        tasks: Sequence[int],
-        evidence: Sequence[StageEvidence],
-    ) -> float:
-        errors = []
-        for episode, task, seen in zip(validation, tasks, evidence, strict=True):
-            assert episode.labels is not None
-            progress = [e.progress for e in self._filtered(filters[task], seen, episode.timestamps)]
-            errors.append(np.mean((np.array(progress) - episode.labels.progress) ** 2))
-        return float(np.mean(errors))
+    def _choose(
+        self, validation: Sequence[EpisodeFeatures], tasks: Sequence[int], evidence: Sequence[StageEvidence]
+    ) -> None:
+        alone = [self._alone(task, seen).mean for task, seen in zip(tasks, evidence, strict=True)]
+        by_rate = []
+        for rate in _TRUST:
+            filters = self._make_filters(rate)
+            by_rate.append(
+                [
+                    self._filtered(filters[task], seen, episode.timestamps).mean
+                    for episode, task, seen in zip(validation, tasks, evidence, strict=True)
+                ]
+            )
+        best = int(np.argmin([_error(validation, found) for found in by_rate]))
+        self.config.evidence_rate = _TRUST[best]
+        self._filters = self._make_filters(self.config.evidence_rate)
+        mixed = [
+            [share * f + (1 - share) * a for f, a in zip(by_rate[best], alone, strict=True)]
+            for share in _SHARES
+        ]
+        self.config.filter_share = _SHARES[int(np.argmin([_error(validation, found) for found in mixed]))]
+
+    def _alone(self, task: int, evidence: StageEvidence) -> _Belief:
+        """Each frame's own: Σ_k P(k)·(P_{k−1} + ᾱ_k E[τ_k])."""
+        priors = np.asarray(self.config.tasks[task].priors)
+        base = np.cumsum(priors) - priors
+        stages = np.exp(evidence.log_stage)
+        values = base + priors * evidence.within
+        second = (stages * (values**2 + (priors * evidence.spread) ** 2)).sum(1)
+        return _Belief((stages * values).sum(1), second, stages)
 
     @staticmethod
-    def _filtered(
-        stage_filter: StageFilter, evidence: StageEvidence, timestamps: Array
-    ) -> list[StageEstimate]:
+    def _filtered(stage_filter: StageFilter, evidence: StageEvidence, timestamps: Array) -> _Belief:
         state, rows = stage_filter.start(), []
         gaps = np.diff(timestamps, prepend=timestamps[:1])
         for t, dt in enumerate(gaps):
@@ -171,31 +198,24 @@ class Answers:
                 state, evidence.log_stage[t], evidence.within[t], float(dt), evidence.spread[t]
             )
             rows.append(estimate)
-        return rows
+        return _Belief.filtered(rows)
 
-    def _tracked(self, task: int, rows: Sequence[StageEstimate], evidence: StageEvidence) -> ProgressTrack:
-        return self._make(
-            task,
-            np.array([e.progress for e in rows]),
-            np.array([e.std for e in rows]),
-            np.array([e.stage_probs for e in rows]),
-            evidence,
-        )
+    def _joined(self, task: int, filtered: _Belief, evidence: StageEvidence) -> ProgressTrack:
+        belief = filtered.mixed_with(self._alone(task, evidence), 1 - self.config.filter_share)
+        return self._make(task, belief, filtered.stages, evidence)
 
-    def _make(
-        self, task: int, mean: Array, std: Array, stages: Array, evidence: StageEvidence
-    ) -> ProgressTrack:
-        """Mixture of "complete" (progress 1), "under way" (mean, std) and "another task" (progress 0).
+    def _make(self, task: int, belief: _Belief, stages: Array, evidence: StageEvidence) -> ProgressTrack:
+        """Mixture of "complete" (progress 1), "under way" (as believed) and "another task" (progress 0).
 
         Only the last stage can be the one that is complete, so the done head is believed as far as the stages agree,
         and "complete" weighs as much as its calibrated probability: an episode that is called a success ends at 1.
         """
         several = self.config.use_instruction and len(self.config.tasks) > 1
-        match = evidence.match if several else np.ones(len(mean))
-        belief = self.config.success_scale * logit(match * evidence.done * stages[:, -1])
-        success = 1 / (1 + np.exp(-(belief + self.config.success_offset)))
-        progress = success + (1 - success) * match * mean
-        variance = success + (1 - success) * match * (std**2 + mean**2) - progress**2
+        match = evidence.match if several else np.ones(len(belief.mean))
+        done = self.config.success_scale * logit(match * evidence.done * belief.stages[:, -1])
+        success = 1 / (1 + np.exp(-(done + self.config.success_offset)))
+        progress = success + (1 - success) * match * belief.mean
+        variance = success + (1 - success) * match * belief.second - progress**2
         return ProgressTrack(
             stages=self.config.tasks[task].stages,
             progress=np.clip(progress, 0, 1).astype(np.float32),
@@ -203,3 +223,11 @@ class Answers:
             uncertainty=np.sqrt(np.clip(variance, 0, 1)).astype(np.float32),
             success=success.astype(np.float32),
         )
+
+
+def _error(validation: Sequence[EpisodeFeatures], progress: Sequence[Array]) -> float:
+    errors = []
+    for episode, found in zip(validation, progress, strict=True):
+        assert episode.labels is not None
+        errors.append(np.mean((found - episode.labels.progress) ** 2))
+    return float(np.mean(errors))

@@ -54,6 +54,8 @@ class MultiviewSarmConfig(FeatureModelConfig):
     """Put the causal stage filter between the heads and the reported progress."""
     evidence_rate: float = 4.5
     """How much the filter trusts a second of evidence; chosen on the validation episodes."""
+    filter_share: float = 1.0
+    """The filter's share in progress, the rest being each frame's own; chosen on the validation episodes."""
 
     @property
     def observation_delta_indices(self) -> list[int]:

@@ -39,6 +39,8 @@ class PerceptualConfig(FeatureModelConfig):
     """How much more each step weighs than its time says, compared with the one before; the paper's rewards double."""
     evidence_rate: float = 4.5
     """How much the filter trusts a second of evidence; chosen on the validation episodes."""
+    filter_share: float = 1.0
+    """The filter's share in progress, the rest being each frame's own; chosen on the validation episodes."""
     use_filter: bool = True
     """Put the causal stage filter between the Gaussians and the reported progress."""
     use_instruction: bool = True
