@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +25,7 @@ from progress_datasets.write import EpisodeData, write_dataset
 from progress_rm.cli import call
 from progress_rm.data import EpisodeFeatures, FeatureCache, TrainingData, load_episodes
 from progress_rm.models.base import ProgressModelConfig
-from progress_rm.train import split
+from progress_rm.train import FEW_COPIES, split
 from progress_rm.trainer import Trainer, schedule
 from progress_rm.windows import WindowSampler
 
@@ -192,17 +194,37 @@ def test_heads_see_copies_where_the_encoder_saw_other_cameras(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    shown: list[int] = []
+    shown = counted_tasks(monkeypatch)
+    train(toy, tmp_path / "run", f"--model.augment={augment}", *tiny)
+    summary = json.loads((tmp_path / "run" / "training.json").read_text())
+    assert shown == {"slide and lift": (1 + copies) * summary["episodes"]}
+
+
+def test_a_task_with_few_demonstrations_gets_copies_and_the_others_none(
+    two_tasks: list[EpisodeDataset],
+    make_toy: Any,
+    tiny: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = make_toy(tmp_path / "one", 1, task="a third one")
+    roots = f"[{two_tasks[0].root},{one.root}]"
+    shown = counted_tasks(monkeypatch)
+    train(roots, tmp_path / "run", "--model.encoder=classical", "--validation=0", *tiny)
+    assert shown == {"slide and lift": 6, "a third one": 1 + FEW_COPIES}
+
+
+def counted_tasks(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How many episodes of each task the heads of the next training are shown."""
+    shown: Counter[str] = Counter()
     inner = Trainer.train_heads
 
     def counted(self: Trainer, data: TrainingData, validation: Sequence[EpisodeFeatures]) -> float | None:
-        shown.append(len(data.episodes))
+        shown.update(episode.task for episode in data.episodes)
         return inner(self, data, validation)
 
     monkeypatch.setattr(Trainer, "train_heads", counted)
-    train(toy, tmp_path / "run", f"--model.augment={augment}", *tiny)
-    summary = json.loads((tmp_path / "run" / "training.json").read_text())
-    assert shown == [(1 + copies) * summary["episodes"]]
+    return shown
 
 
 def test_the_clock_is_trained_by_counting(toy: EpisodeDataset, tmp_path: Path) -> None:
