@@ -1,7 +1,7 @@
 """Does learned progress make a policy learn faster online? One demonstration, six rewards, the same everything else.
 
     python benchmarks/dopamine_rl.py [--quick] [--output_dir=DIR] [--tasks PickPlace …] [--rewards shaped sparse …]
-        [--seeds N] [--demonstrations 1 5 20] [--observation=features --rollouts=300]
+        [--seeds N] [--demonstrations 1 5 20] [--observation=features --rollouts=300] [--results=FILE.json]
 
 For each task: expert demonstrations (one, by default) for reward model and policy alike; a reward model trained on them
 and on demonstrations of other tasks; then, for each reward and seed, `progress-rm rl`, evaluated by unshaped success.
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from dopamine_rl_figure import draw
 from numpy.typing import NDArray
 from provenance import provenance
 
@@ -89,6 +90,9 @@ def main() -> None:
     parser.add_argument("--demonstrations", nargs="+", type=int, default=[1], help="how many are given")
     parser.add_argument("--observation", default="state", choices=["state", "features"])
     parser.add_argument("--rollouts", type=int, help="how many to learn from")
+    parser.add_argument(
+        "--results", type=Path, help="write the JSON to this file, too, and a picture beside it"
+    )
     options = parser.parse_args()
     source = provenance(__file__)
     sizes = QUICK if options.quick else FULL
@@ -124,6 +128,10 @@ def main() -> None:
         **({"more_demonstrations": dict(list(table.items())[1:])} if more else {}),
         **source,
     }
+    if options.results is not None:
+        options.results.parent.mkdir(parents=True, exist_ok=True)
+        options.results.write_text(json.dumps(summary, indent=1), encoding="utf-8")
+        draw(options.results.with_suffix(".png"), first)
     print(json.dumps(summary))
 
 
@@ -179,18 +187,16 @@ def summarise(runs: dict[str, list[dict[str, Any]]], rollouts: int) -> dict[str,
     }
 
 
-def curve(runs: Sequence[dict[str, Any]]) -> list[tuple[int, float]]:
-    """(rollouts, interquartile mean of success) at every evaluation."""
+def curve(runs: Sequence[dict[str, Any]]) -> list[tuple[int, float, float, float]]:
+    """(rollouts, interquartile mean of success, low and high end of its interval) at every evaluation."""
     stops = [e["rollouts"] for e in runs[0]["evaluations"]]
-    return [
-        (stop, interquartile_mean(np.array([run["evaluations"][i]["success"] for run in runs])))
-        for i, stop in enumerate(stops)
-    ]
+    success = [np.array([run["evaluations"][i]["success"] for run in runs]) for i in range(len(stops))]
+    return [(stop, interquartile_mean(s), *interval(s)) for stop, s in zip(stops, success, strict=True)]
 
 
 def to_80(runs: Sequence[dict[str, Any]]) -> int | None:
     """Rollouts at the first evaluation at which the interquartile mean of success is .8; None if it never is."""
-    return next((stop for stop, success in curve(runs) if success >= 0.8), None)
+    return next((stop for stop, success, *_ in curve(runs) if success >= 0.8), None)
 
 
 def interquartile_mean(values: NDArray[np.floating]) -> float:

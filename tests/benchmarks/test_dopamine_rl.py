@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -34,6 +35,17 @@ def test_runs_become_the_numbers_asked_for(load: Callable[[str], ModuleType]) ->
     assert found["intervals"]["sparse"] == pytest.approx((0.2, 0.2))
     assert found["intervals"]["shaped"] == pytest.approx((0.9, 1.0))
     assert found["shares_of_time"]["shaped"] == {"physics": 0.1, "gradient": 0.9}
+    assert found["curves"]["shaped"][1] == pytest.approx((25, 0.82, 0.7, 0.94))
+
+
+def test_a_picture_has_a_panel_for_each_task(load: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    runs = {"shaped": [a_run(0.0, 0.7, 1.0)] * 2, "sparse": [a_run(0.02, 0.1, 0.2)] * 2}
+    found = load("dopamine_rl").summarise(runs, 50)
+    load("dopamine_rl_figure").draw(tmp_path / "one.png", {"PickPlace": found})
+    load("dopamine_rl_figure").draw(tmp_path / "two.png", {"PickPlace": found, "InsertPeg": found})
+    one, two = (cv2.imread(str(tmp_path / name)) for name in ("one.png", "two.png"))
+    assert one.shape[0] == two.shape[0]
+    assert one.shape[1] < two.shape[1]
 
 
 def test_parts_that_are_done_are_not_done_again(
