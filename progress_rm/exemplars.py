@@ -159,17 +159,18 @@ class ExemplarHead(nn.Module):
         """
         batch = features.shape[0]
         seen = features.new_ones((batch, self.views), dtype=torch.bool) if present is None else present
+        ballots = torch.cat([self.votes * self.tau[:, None] ** power for power in range(3)], 1)
         votes, taus, squares, weights = [], [], [], []
         for expert, (view, start, stop) in enumerate(self._experts()):
             if not bool(self.known[expert].any()):
                 continue
             near = self._nearness(expert, features[:, view, start:stop].float())
-            mass = near @ self.votes
-            total = mass.sum(1, keepdim=True)
-            votes.append((1 - self.config.floor) * mass / total + self.config.floor / self.num_stages)
-            taus.append(near @ (self.votes * self.tau[:, None]) / total)
-            squares.append(near @ (self.votes * (self.tau**2)[:, None]) / total)
-            weights.append(seen[:, view].to(mass.dtype))
+            counts = near @ ballots
+            chosen, mean, square = (counts / counts[:, : self.num_stages].sum(1, keepdim=True)).chunk(3, 1)
+            votes.append((1 - self.config.floor) * chosen + self.config.floor / self.num_stages)
+            taus.append(mean)
+            squares.append(square)
+            weights.append(seen[:, view].to(near.dtype))
         weight = torch.stack(weights, 1)[..., None]
         count = weight.sum(1)
         share = torch.stack(votes, 1)

@@ -34,7 +34,7 @@ class Config:
     success_thresholds: list[float] = field(default_factory=lambda: [0.95, 0.85])
     """Success by the reward model begins at the first and is lost below the second."""
     success_ticks: int = 3
-    """Control steps that it must hold."""
+    """Decisions over which it must hold."""
     observation: str = "state"
     """What the policy sees: state (the simulator's) or features (of the reward model's frozen encoder)."""
     demonstrations: int = 1
@@ -86,9 +86,9 @@ class Config:
     compare: list[str] = field(default_factory=list)
     """Finished runs to compare instead of learning: writes one page, output_dir/report.html."""
 
-    def shaping(self, gamma: float | None = None) -> Shaping:
-        """The formula with the learner's discount, that of a decision unless another is given."""
-        return Shaping(gamma or self.gamma, self.reward, self.scale, self.shift, self.caution)
+    def shaping(self) -> Shaping:
+        """The formula with the learner's discount, that of a decision."""
+        return Shaping(self.gamma, self.reward, self.scale, self.shift, self.caution)
 
     def success_rule(self) -> SuccessRule:
         """When the reward model's word counts."""

@@ -165,15 +165,42 @@ class Timed:
         return answer
 
 
-class Decisions(gym.Wrapper[Any, Any, Any, Any]):
-    """One decision is an action held for `repeat` control steps; what is seen becomes one vector, Φ its last entry.
+class Held(gym.Wrapper[Any, Any, Any, Any]):
+    """An action is held for `repeat` control steps; their rewards are summed with the discount γ^(1/repeat) of one.
 
-    Rewards are summed with the discount of a control step, γ^(1/repeat), so that the shaped sum is Σ γⁱ rᵢ + γΦ′ − Φ.
+    Args:
+        env: whose steps are control steps.
+        repeat: how many make a decision.
+        gamma: discount of a decision.
+        past_success: whether the env's success is no end, because somebody else says when the task is done.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], repeat: int, gamma: float, past_success: bool) -> None:
+        super().__init__(env)
+        self.repeat, self.step_gamma, self.past_success = repeat, gamma ** (1 / repeat), past_success
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """One decision, or what there is of it until the episode ends."""
+        total, weight = 0.0, 1.0
+        for _ in range(self.repeat):
+            observation, reward, terminated, truncated, info = self.env.step(action)
+            total, weight = total + weight * float(reward), weight * self.step_gamma
+            over = terminated and not (self.past_success and info["is_success"])
+            if over or truncated:
+                break
+        return observation, total, terminated, truncated, info
+
+
+class Decisions(gym.Wrapper[Any, Any, Any, Any]):
+    """What is seen at each decision becomes one vector, Φ its last entry.
+
+    Progress is asked for once a decision: what the F = γΦ′ − Φ of its control steps add up to does not depend on the Φ
+    in between.
     """
 
     def __init__(self, env: ShapedReward, numbers: Any, repeat: int, camera: Camera, source: Timed) -> None:
         super().__init__(env)
-        self.numbers, self.repeat, self.gamma = numbers, repeat, env.shaping.gamma
+        self.numbers, self.repeat = numbers, repeat
         self.camera, self.timed = camera, source
         self.scene: ProgressEnv = env.unwrapped  # type: ignore[assignment]
         observation, _ = env.reset(seed=0)
@@ -189,16 +216,8 @@ class Decisions(gym.Wrapper[Any, Any, Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """One decision."""
-        total, plain, before, weight = 0.0, 0.0, None, 1.0
-        for _ in range(self.repeat):
-            observation, reward, terminated, truncated, info = self.env.step(action)
-            total, plain = total + weight * float(reward), plain + weight * info["unshaped_reward"]
-            weight *= self.gamma
-            before = info["potential_before"] if before is None else before
-            if terminated or truncated:
-                break
-        info |= {"unshaped_reward": plain, "potential_before": before}
-        return self._flat(observation), total, terminated, truncated, info
+        observation, *rest = self.env.step(action)
+        return self._flat(observation), *rest  # type: ignore[return-value]
 
     def _flat(self, observation: Mapping[str, Any]) -> NDArray[np.float32]:
         return np.concatenate([self.numbers(observation), observation["potential"]])
@@ -231,8 +250,9 @@ def make_world(config: Config, model: ProgressRewardModel | None, truth: bool = 
         numbers = PixelNumbers(camera, model)
     source = Timed(TrueProgress() if truth else _source(config, camera, model))
     rule = None if truth or config.success == "env" else config.success_rule()
-    shaping = config.shaping(config.gamma ** (1 / config.repeat))
-    return Decisions(ShapedReward(inner, shaping, source, rule), numbers, config.repeat, camera, source)
+    held_actions = Held(inner, config.repeat, config.gamma, past_success=rule is not None)
+    shaped = ShapedReward(held_actions, config.shaping(), source, rule)
+    return Decisions(shaped, numbers, config.repeat, camera, source)
 
 
 def _source(config: Config, camera: Camera, model: ProgressRewardModel | None) -> ProgressSource:
@@ -246,7 +266,7 @@ def _source(config: Config, camera: Camera, model: ProgressRewardModel | None) -
     return LearnedProgress(
         model,
         frames=lambda _: {view: camera(view) for view in model.config.views},
-        fps=config.fps,
+        fps=config.fps / config.repeat,
         state=(lambda o: o["agent_pos"]) if uses_state else None,
         task=lambda: env.task_description,
     )
