@@ -25,8 +25,8 @@ Array = NDArray[np.float64]
 
 _TRUST = (1.5, 4.5, 10.0, 20.0)
 """Candidates for the filter's evidence a second."""
-_SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
-"""Candidates for the filter's share in progress."""
+_SHARES = (1.0, 0.75, 0.5, 0.25)
+"""Candidates for the filter's share in progress; never none, for a task may have no validation episodes."""
 
 
 @dataclass(frozen=True)
