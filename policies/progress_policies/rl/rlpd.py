@@ -41,7 +41,7 @@ class LearnerOptions:
     """How far the target critics follow at each update."""
     n_step: int = 3
     """Decisions whose rewards a target sums before it bootstraps."""
-    temperature: float = 0.01
+    temperature: float = 0.002
     """Weight of the actor's entropy, to begin with."""
     temperature_rate: float = 1e-4
     """Learning rate of the temperature; slow."""
@@ -49,7 +49,10 @@ class LearnerOptions:
     """Entropy that the temperature aims for."""
     residual: list[float] = field(default_factory=lambda: [0.5, 0.5, 0.5, 0.5, 0.5, 1.5])
     """How far the actor can depart from the base policy, for each entry of an action; one number for all of them."""
-    first_std: float = 0.15
+    anchor: float = 0.05
+    """What the actor pays for the square of each entry's departure, as a share of how far it can depart: where the
+    critics do not promise more, it does what the base policy does."""
+    first_std: float = 0.1
     """Standard deviation of the actor's residual at first, as a share of how far it can depart."""
 
 
@@ -210,7 +213,8 @@ class Learner(nn.Module):
         self.critics.requires_grad_(False)
         value = self.critics(batch.seen, action).mean(0)
         temperature = self.log_temperature.exp().detach()
-        self._descend("actor", (temperature * density - value).mean())
+        departure = ((action - batch.base) / self.actor.reach).square().sum(-1)
+        self._descend("actor", (temperature * density + self.options.anchor * departure - value).mean())
         self.critics.requires_grad_(True)
         self._average()
         entropy = -density.detach().mean()
