@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -151,6 +152,21 @@ def test_it_learns_a_one_step_task() -> None:
         learner.update_actor(batch)
     states = torch.linspace(-0.6, 0.6, 7)[:, None]
     assert torch.allclose(learner.act(states, torch.zeros(7, 1), explore=False), states, atol=0.2)
+
+
+def test_where_critics_promise_nothing_the_actor_returns_to_the_base_policy() -> None:
+    learner = Learner(4, 2, dataclasses.replace(SMALL, anchor=0.1), seed=0)
+    with torch.no_grad():
+        learner.critics.last.zero_()
+        learner.actor.head.bias[:2] = 1.0
+    seen, base = torch.randn(16, 4), torch.rand(16, 2) - 0.5
+    batch = Batch(seen, base, base, torch.zeros(16), seen, base, torch.zeros(16))
+    away = [learner.actor(seen[:, :-1], base, None)[0] - base]
+    for _ in range(60):
+        learner.update_actor(batch)
+    away.append(learner.actor(seen[:, :-1], base, None)[0] - base)
+    assert away[0].abs().mean() > 0.5
+    assert away[1].abs().mean() < 0.1
 
 
 def test_what_is_deployed_is_an_average_of_recent_actors() -> None:
