@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -18,7 +19,7 @@ from progress_policies.rl.episodes import demonstrate, demonstration_seeds, play
 from progress_policies.rl.evaluation import evaluate, mean_action
 from progress_policies.rl.replay import Replay
 from progress_policies.rl.training import Training
-from progress_policies.rl.world import Camera, Decisions, PixelNumbers, Shift, StateNumbers, make_world
+from progress_policies.rl.world import Camera, Decisions, Held, PixelNumbers, Shift, StateNumbers, make_world
 from progress_rm.shaping import Progress, Shaping
 
 
@@ -65,6 +66,35 @@ def test_a_decision_pays_as_its_control_steps(make_config: Any, reward: str) -> 
         phi.append(info["potential"])
         wanted = config.shaping().reward(info["unshaped_reward"], phi[-2], phi[-1], terminated)
         assert paid == pytest.approx(float(wanted), abs=1e-9)
+
+
+class Paying(gym.Env[Any, Any]):
+    """Pays 1, 2, 3 …; the task is done at the fifth step, and the time is over at the eighth."""
+
+    observation_space = action_space = gym.spaces.Box(-1, 1, (1,))
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        self.steps = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: Any) -> Any:
+        self.steps += 1
+        done = self.steps >= 5
+        return np.zeros(1, np.float32), float(self.steps), done, self.steps == 8, {"is_success": done}
+
+
+@pytest.mark.parametrize(("past_success", "lengths"), [(False, [3, 2]), (True, [3, 3, 2])])
+def test_an_action_is_held_until_the_episode_ends(past_success: bool, lengths: list[int]) -> None:
+    env = Held(Paying(), repeat=3, gamma=0.5, past_success=past_success)
+    env.reset()
+    paid = []
+    for _ in lengths:
+        _, reward, terminated, truncated, _ = env.step(np.zeros(1))
+        paid.append(reward)
+    assert terminated
+    assert truncated == past_success
+    steps = iter(range(1, 9))
+    assert paid == pytest.approx([sum(next(steps) * 0.5 ** (i / 3) for i in range(n)) for n in lengths])
 
 
 def test_demonstrations_succeed_and_are_those_of_collect(make_config: Any) -> None:
