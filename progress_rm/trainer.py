@@ -212,7 +212,7 @@ def with_copies(
 ) -> list[EpisodeFeatures]:
     """The episodes and `count` augmented copies of each: other camera poses, other light; `encoder` is trained."""
     copies = list(episodes)
-    if count == 0:
+    if not copies or count == 0:
         return copies
 
     frames.fill([episode.source for episode in episodes], sorted({v for e in episodes for v in e.features}))
