@@ -172,13 +172,14 @@ def measure(
 def summarise(runs: dict[str, list[dict[str, Any]]], rollouts: int) -> dict[str, Any]:
     """Numbers of one task from its runs, by reward."""
     ends = {name: np.array([run["success"] for run in many]) for name, many in runs.items()}
+    curves = {name: curve(many) for name, many in runs.items()}
     starts = [run["evaluations"][0]["success"] for many in runs.values() for run in many]
     return {
         "success_at_0": float(np.mean(starts)),
         f"success_at_{rollouts}": {name: interquartile_mean(values) for name, values in ends.items()},
         "intervals": {name: interval(values) for name, values in ends.items()},
-        "rollouts_to_80": {name: to_80(many) for name, many in runs.items()},
-        "curves": {name: curve(many) for name, many in runs.items()},
+        "rollouts_to_80": {name: to_80(found) for name, found in curves.items()},
+        "curves": curves,
         "by_seed": {name: values.tolist() for name, values in ends.items()},
         "shares_of_time": {
             name: {part: float(np.mean([run["shares"][part] for run in many])) for part in many[0]["shares"]}
@@ -194,9 +195,9 @@ def curve(runs: Sequence[dict[str, Any]]) -> list[tuple[int, float, float, float
     return [(stop, interquartile_mean(s), *interval(s)) for stop, s in zip(stops, success, strict=True)]
 
 
-def to_80(runs: Sequence[dict[str, Any]]) -> int | None:
-    """Rollouts at the first evaluation at which the interquartile mean of success is .8; None if it never is."""
-    return next((stop for stop, success, *_ in curve(runs) if success >= 0.8), None)
+def to_80(found: Sequence[tuple[int, float, float, float]]) -> int | None:
+    """Rollouts at a curve's first evaluation at which the interquartile mean of success is .8; None if it never is."""
+    return next((stop for stop, success, *_ in found if success >= 0.8), None)
 
 
 def interquartile_mean(values: NDArray[np.floating]) -> float:

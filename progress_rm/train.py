@@ -220,21 +220,21 @@ def _copied(
         return list(episodes)
     trained = getattr(model, "encoder_is_trained", False)
     full = trained and config.model.augment == "full"
+    chosen, count = list(episodes), config.copies
+    if count < 0 and trained:
+        count = FULL_COPIES if full else 0
+    elif count < 0:
+        few = few_demonstrations(list(dict.fromkeys(e.source[0] for e in episodes)))
+        chosen, count = [e for e in episodes if e.task in few], FEW_COPIES if model.is_trainable else 0
     frames = FrameCache(output / "frames", getattr(encoder, "image_size", 128))
-
-    def copied(some: Sequence[EpisodeFeatures], count: int) -> list[EpisodeFeatures]:
-        return with_copies(
-            some, encoder, count, frames, config.seed, config.model.fps, FULL if full else None
-        )
-
-    if config.copies >= 0 or trained or not model.is_trainable:
-        return copied(episodes, config.copies if config.copies >= 0 else FULL_COPIES if full else 0)
-    few = few_demonstrations(list(dict.fromkeys(e.source[0] for e in episodes)))
-    enough = [e for e in episodes if e.task not in few]
-    return [*enough, *copied([e for e in episodes if e.task in few], FEW_COPIES)]
+    copied = with_copies(
+        chosen, encoder, count, frames, config.seed, config.model.fps, FULL if full else None
+    )
+    return [*episodes, *copied[len(chosen) :]]
 
 
 FEW_COPIES = 16
+"""Copies that make one demonstration of a task last, where the encoder is frozen."""
 FULL_COPIES = 2
 """Copies that show the heads what features of other cameras and other light are like; docs/train.md has the figures."""
 
