@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from progress_envs.carry import held
 from progress_envs.env import DELTA
 from progress_policies.rl.episodes import Episode
 from progress_policies.rl.world import Decisions, Shift, StateNumbers
@@ -23,6 +24,8 @@ HAND, PITCH, YAW, BINS = 0.03, 8.0, 10.0, 0.08
 """Standard deviations at the most: metres, percent, degrees, metres."""
 FAST = 0.3
 """Length of an action's first three entries from which on a hand counts as fast."""
+FIT = 0.3
+"""Least share of the deviations while something is held that goes into a hole, however slow the hand is."""
 ORIGINALS = 4
 """How often the demonstration itself counts."""
 
@@ -58,6 +61,8 @@ def with_corrections(
             }
             # Where a hand is slow, it must be where it is: jaws close on nothing two centimetres away.
             loose = min(1.0, float(np.linalg.norm(action[:3])) / FAST)
+            if world.numbers.holes and any(held(world.scene.world, t) for t in world.scene.world.things):
+                loose = max(loose, FIT)
             for _ in range(COPIES):
                 size = loose * rng.random()
                 shift = Shift(
@@ -65,6 +70,7 @@ def with_corrections(
                     size * PITCH * rng.normal(),
                     size * YAW * rng.normal(),
                     BINS * rng.normal(size=2),
+                    rng.uniform(-45, 45) if world.numbers.holes else 0.0,
                 )
                 back = np.array([*shift.hand, shift.pitch, shift.yaw]) / reach
                 places.append(world.numbers(now, shift))

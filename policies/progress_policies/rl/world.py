@@ -43,12 +43,14 @@ class Shift:
         pitch: percent by which the hand is tilted.
         yaw: degrees by which the hand is turned, unless it holds something.
         bins: [2] metres by which the bins are elsewhere, unless the hand holds something.
+        turn: degrees by which they are turned, unless the hand holds something.
     """
 
     hand: NDArray[np.float64]
     pitch: float
     yaw: float
     bins: NDArray[np.float64]
+    turn: float = 0.0
 
 
 class StateNumbers:
@@ -63,6 +65,7 @@ class StateNumbers:
         self.env = env
         self.things, self.bins = len(env.world.things), len(env.world.bins)
         self.details = len(env.task.details())
+        self.holes = [name for name, container in env.world.bins.items() if not container.floor]
 
     @property
     def relative_only(self) -> bool:
@@ -91,7 +94,8 @@ class StateNumbers:
             METRES * tool[2:],
             METRES * (wanted - tool),
             [command.gripper / 100, pitch / 100],
-            details,
+            # How a hole is turned is seen by how things would fit; in the room's frame it would only mislead.
+            [] if self.holes else details,
         ]
         for pose in poses:
             place, (w, x, y, z) = pose[:3], pose[3:]
@@ -102,7 +106,26 @@ class StateNumbers:
             parts += [[1 - 2 * (x * x + y * y)]]
             parts += [METRES * (there - place[:2]) for there in bins]
         parts += [METRES * (there - tool[:2]) for there in bins]
+        parts += [self._fit(thing, hole, shift) for hole in self.holes for thing in self.env.world.things]
         return np.asarray(np.concatenate(parts), np.float32)
+
+    def _fit(self, thing: str, hole: str, shift: Shift | None) -> NDArray[np.float64]:
+        """[5] How a thing stands to a hole: the way of its lower end to the middle, saturating after a centimetre, its
+        height below the rim, and cosine and sine of four times the yaw from one to the other."""
+        world = self.env.world
+        turn = world.rotation(thing)
+        end = world.position(thing) - np.copysign(world.things[thing].half_height, turn[2, 2]) * turn[:, 2]
+        relative = world.rotation(hole).T @ turn
+        yaw = math.atan2(relative[1, 0], relative[0, 0])
+        missing = world.position(hole) - end
+        if shift is not None and held(world, thing):
+            missing, yaw = missing - shift.hand, yaw + math.radians(shift.yaw)
+        elif shift is not None:
+            missing, yaw = missing + np.append(shift.bins, 0.0), yaw - math.radians(shift.turn)
+        # Millimetres decide whether it goes in.
+        fine = np.tanh(10 * METRES * missing[:2])
+        over = METRES * (missing[2] + world.bins[hole].wall)
+        return np.array([*fine, over, math.cos(4 * yaw), math.sin(4 * yaw)])
 
 
 class Camera:

@@ -184,10 +184,7 @@ def test_a_shifted_moment_is_seen_as_that_moment_is(make_config: Any) -> None:
     world = make_world(make_config(env="PickPlace"), None)
     assert isinstance(world.numbers, StateNumbers)
     seen, _ = world.reset(seed=1)
-    now = {
-        "agent_pos": world.scene.world.joints().astype(np.float32),
-        "environment_state": world.scene.environment_state(),
-    }
+    now = _now(world)
     still = Shift(np.zeros(3), 0.0, 0.0, np.zeros(2))
     np.testing.assert_array_equal(world.numbers(now, still), seen[:-1])
     hand = np.array([0.02, -0.01, 0.03])
@@ -201,6 +198,45 @@ def test_a_shifted_moment_is_seen_as_that_moment_is(make_config: Any) -> None:
         **dict(zip("xyz", (world.scene.command.position + hand).tolist(), strict=True)),
     )
     np.testing.assert_allclose(moved, world.numbers(there), atol=1e-5)
+
+
+def test_how_a_peg_stands_to_its_hole(make_config: Any) -> None:
+    world = make_world(make_config(env="InsertPeg"), None)
+    numbers, scene = world.numbers, world.scene.world
+    assert isinstance(numbers, StateNumbers)
+    world.reset(seed=3)
+    peg, block = "orange peg", "blue block"
+    half = scene.things[peg].half_height
+    place = scene.position(block)
+    scene.place(peg, place[0] + 0.002, place[1], 0.0)
+    scene.place(block, place[0], place[1], 10.0)
+    scene.settle()
+    found = numbers(_now(world))[-5:]
+    height = scene.position(peg)[2] - half
+    turn = np.radians(-40)
+    wanted = [np.tanh(-0.2), 0.0, 10 * (scene.bins[block].wall - height), np.cos(turn), np.sin(turn)]
+    np.testing.assert_allclose(found, wanted, atol=1e-3)
+
+
+def test_a_hole_moved_and_turned_is_seen_as_one_that_stands_there(make_config: Any) -> None:
+    world = make_world(make_config(env="InsertPeg"), None)
+    scene, block = world.scene.world, "blue block"
+    world.reset(seed=3)
+    x, y, _ = scene.position(block)
+    front = scene.rotation(block)[:, 0]
+    yaw = float(np.degrees(np.arctan2(front[1], front[0])))
+    shift = Shift(np.zeros(3), 0.0, 0.0, np.array([0.02, -0.03]), turn=12.0)
+    made_up = world.numbers(_now(world), shift)
+    scene.place(block, float(x) + 0.02, float(y) - 0.03, yaw + 12.0)
+    scene.settle()
+    np.testing.assert_allclose(made_up, world.numbers(_now(world)), atol=1e-4)
+
+
+def _now(world: Decisions) -> dict[str, Any]:
+    return {
+        "agent_pos": world.scene.world.joints().astype(np.float32),
+        "environment_state": world.scene.environment_state(),
+    }
 
 
 def test_corrections_lead_back(make_config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
