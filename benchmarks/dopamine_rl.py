@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 from dopamine_rl_figure import draw
+from judge.adapter import write_whole
 from numpy.typing import NDArray
 from provenance import provenance
 
@@ -129,8 +130,7 @@ def main() -> None:
         **source,
     }
     if options.results is not None:
-        options.results.parent.mkdir(parents=True, exist_ok=True)
-        options.results.write_text(json.dumps(summary, indent=1), encoding="utf-8")
+        write_whole(options.results, summary)
         draw(options.results.with_suffix(".png"), first)
     print(json.dumps(summary))
 

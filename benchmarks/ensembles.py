@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import reward_accuracy
-from judge.adapter import Answers, Material
+from judge.adapter import Answers, Material, write_whole
 from judge.features import SCHEME, episodes_of
 from judge.measure import UNSEEN, Judged, load_cases, summarise
 from judge.models.multiview_sarm import MultiviewSarm
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         if rows["failure_error_cut"] is not None:
             print(f"  error of telling failures from successes cut by {rows['failure_error_cut']:.0%}")
     if options.results is not None:
-        (options.results / "ensembles.json").write_text(json.dumps(summary, indent=1))
+        write_whole(options.results / "ensembles.json", summary)
     print(json.dumps(summary))
     return summary
 

@@ -1,11 +1,13 @@
 """One demonstration of a task that was left out: does a pretrained comparer get to know it, and keep the others?
 
     python benchmarks/one_shot.py [--quick] [--tasks …] [--held_out …] [--encoder=…] [--output_dir=DIR]
+        [--results=FILE.json]
 
 For each task in turn: `grm` is pretrained on the demonstrations of all the others, as in `reward_accuracy.py`; then
 `progress-rm adapt` shows it a single expert's episode of this one. It is judged on this task's test episodes of all
 demonstrators and on rollouts of half-trained policies, against the simulator's true progress, and on the test episodes
-of the tasks it knew, before and after. Nothing is tuned on the task that was left out.
+of the tasks it knew, before and after. Nothing is tuned on the task that was left out. `voc_of_truth` is what the true
+progress itself has on the same successes: a clumsy one goes back and forth, and VOC holds that against it.
 
 Everything made is kept in `--output_dir`: killed and repeated, the command goes on; run in parts (other `--held_out`),
 a last run over all of them puts the results together. Prints a table and, as its last line, one JSON object.
@@ -22,23 +24,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from judge.adapter import Budget
+from judge.adapter import Budget, write_whole
 from judge.features import prepare
 from judge.models.own import train_network
 from judge.policies import Practice
 from judge.sets import Sizes, collect
 from provenance import provenance
 
+from progress_datasets.episodes import EpisodeDataset
 from progress_datasets.options import DatasetsOptions
+from progress_datasets.segments import Outcome
 from progress_envs.names import task_names
 from progress_rm import adapt
 from progress_rm.cli import call
 from progress_rm.encoders.trained import NAMES as TRAINED
+from progress_rm.metrics.order import voc
 from progress_rm.score import ModelOptions
 
 HIGHER = ("voc", "success_auroc", "tau_a")
+BETWEEN = ("voc_of_truth",)
 LOWER = ("mse", "adapt_seconds", "old_tasks_worse")
-COLUMNS = (*HIGHER, *LOWER)
+COLUMNS = (*HIGHER, *BETWEEN, *LOWER)
 
 DEMONSTRATION = 5_000_000
 """Seed of the one demonstration; no other episode has it."""
@@ -51,7 +57,7 @@ class Scale:
     sizes: Sizes = field(default_factory=Sizes)
     budget: Budget = field(default_factory=Budget)
     encoder_steps: int = 1500
-    adapt_steps: int = 300
+    adapt_steps: int = 600
     copies: int = 16
 
 
@@ -80,6 +86,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         **provenance(__file__, argv),
     }
     print_table(summary)
+    if options.results is not None:
+        write_whole(options.results, summary)
     print(json.dumps(summary))
     return summary
 
@@ -129,15 +137,16 @@ def leave_out(
     judged = [collect(data, task, name, scale.sizes).root for name in ("test", "policy")]
     known = [collect(data, other, "test", scale.sizes).root for other in others]
     new = measured(adapted, judged, home / f"{adapted.name}-new.json", cache)
-    before = measured(pretrained / "best", known, home / "before-old.json", cache)
-    after = measured(adapted, known, home / f"{adapted.name}-old.json", cache)
+    before = error(pretrained / "best", known, home / "before-old.json", cache)
+    after = error(adapted, known, home / f"{adapted.name}-old.json", cache)
     seconds = json.loads((adapted / "training.json").read_text(encoding="utf-8"))["seconds"]
     return {
         **{key: new[key] for key in (*HIGHER, "mse", "clock_mse")},
+        "voc_of_truth": voc_of_truth(judged),
         "adapt_seconds": seconds,
-        "old_tasks_mse_before": before["mse"],
-        "old_tasks_mse_after": after["mse"],
-        "old_tasks_worse": after["mse"] / before["mse"] - 1,
+        "old_tasks_mse_before": before,
+        "old_tasks_mse_after": after,
+        "old_tasks_worse": after / before - 1,
     }
 
 
@@ -155,6 +164,47 @@ def measured(model: Path, roots: Sequence[Path], output: Path, cache: Path) -> d
     return summary
 
 
+def error(model: Path, roots: Sequence[Path], output: Path, cache: Path) -> float:
+    """Squared error over all frames, as `evaluate` counts it, from scores forwards only; measured only once."""
+    scores = [
+        output.with_name(f"{output.stem}.scores") / f"{number}_{root.name}.parquet"
+        for number, root in enumerate(roots)
+    ]
+    for root, path in zip(roots, scores, strict=True):
+        if not path.exists():
+            call(
+                "score",
+                [
+                    f"--dataset.root={root}",
+                    f"--model.path={model}",
+                    f"--output={path}",
+                    f"--cache_dir={cache}",
+                ],
+            )
+    if not output.exists():
+        call(
+            "evaluate",
+            [
+                f"--dataset.root=[{','.join(map(str, roots))}]",
+                f"--scores=[{','.join(map(str, scores))}]",
+                f"--output={output}",
+            ],
+        )
+    return float(json.loads(output.read_text(encoding="utf-8"))["summary"]["mse"])
+
+
+def voc_of_truth(roots: Sequence[Path]) -> float:
+    """Mean VOC of the simulator's own progress over the successful episodes: what a perfect judge would have."""
+    datasets = [EpisodeDataset(root) for root in roots]
+    true = [
+        data.column("progress", episode)
+        for data in datasets
+        for episode in range(data.num_episodes)
+        if data.info(episode)["outcome"] == Outcome.SUCCESS
+    ]
+    return statistics.fmean(voc(progress) for progress in true)
+
+
 def print_table(summary: Mapping[str, Any]) -> None:
     """What a person reads."""
     print(f"\n{'left out':<16}" + "".join(f"{key:>17}" for key in COLUMNS))
@@ -168,7 +218,7 @@ def _over(found: Mapping[str, Mapping[str, Any]], key: str, worst: bool) -> floa
     values = [row[key] for row in found.values() if row[key] is not None]
     if not values:
         return None
-    return (min(values) if key in HIGHER else max(values)) if worst else statistics.median(values)
+    return (max(values) if key in LOWER else min(values)) if worst else statistics.median(values)
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -184,6 +234,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--propose", action="store_true", help="the demonstration has no annotations")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output_dir", type=Path, help="keep everything here; repeat to resume")
+    parser.add_argument("--results", type=Path, help="write the JSON to this file, too")
     return parser.parse_args(argv)
 
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from judge.adapter import Budget, Material
+from judge.adapter import Budget, Material, write_whole
 from judge.features import SCHEME, episodes_of, kinds_of, prepare
 from judge.models import ADAPTERS
 from judge.sets import DEMONSTRATORS
@@ -287,8 +287,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         **provenance(__file__, argv),
     }
     if options.results is not None:
-        options.results.parent.mkdir(parents=True, exist_ok=True)
-        options.results.write_text(json.dumps(summary, indent=1), encoding="utf-8")
+        write_whole(options.results, summary)
         draw(options.results.with_suffix(".png"), results)
     print(json.dumps(summary))
     return summary

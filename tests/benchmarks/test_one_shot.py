@@ -73,11 +73,14 @@ def test_it_leaves_one_out_and_goes_on(
         stage_order=["slide", "rise"],
     )
     command = ["--quick", "--tasks", *TASKS, "--encoder=classical", f"--output_dir={tmp_path}"]
+    command += [f"--results={tmp_path / 'kept.json'}"]
     result = bench.main(command)
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == json.loads(json.dumps(result))
     assert list(result["tasks"]) == ["PickPlace"]
     row = result["tasks"]["PickPlace"]
     assert -1 <= row["voc"] <= 1
+    assert row["voc_of_truth"] == pytest.approx(1)
+    assert json.loads((tmp_path / "kept.json").read_text()) == json.loads(json.dumps(result))
     assert row["adapt_seconds"] > 0
     assert row["old_tasks_worse"] == pytest.approx(
         row["old_tasks_mse_after"] / row["old_tasks_mse_before"] - 1
