@@ -34,7 +34,7 @@ class Config:
     """The trained reward model, of a family that can be adapted (grm, perceptual). It stays as it is."""
     output_dir: str = ""
     """Where the new model goes, which knows the old tasks and the new one; its folder `best` is what verbs load."""
-    steps: int = 300
+    steps: int = 600
     """Gradient steps."""
     batch_size: int = 192
     """Hops a step and process."""
@@ -42,6 +42,9 @@ class Config:
     """Share of the steps' examples that come from the tasks known before, so that they are not forgotten."""
     copies: int = 16
     """Augmented copies of every demonstration: other camera poses, other light."""
+    mirror: float = 0.5
+    """Share of the copies that is seen in a mirror: one demonstration shows a drawer on one side only. None of a task
+    whose instruction speaks of left or right."""
     propose: bool = False
     """Propose stages from visual change even where there are annotations."""
     mixed_precision: str = "auto"
@@ -92,6 +95,8 @@ def run(config: Config) -> dict[str, Any]:
             raise UserError(f"{option} is missing; adapt needs a trained model and a folder for the new one")
     if not 0 <= config.replay < 1:
         raise UserError(f"--replay={config.replay} is not in [0, 1)")
+    if not 0 <= config.mirror <= 1:
+        raise UserError(f"--mirror={config.mirror} is not in [0, 1]")
     datasets = [EpisodeDataset(root) for root in config.dataset.roots()]
     old = load_model(config.model.path, config.model.device or None, config.model.options)
     output = claim_output(config, Path(config.output_dir))
@@ -174,6 +179,7 @@ def extend(
             FrameCache(output / "frames", getattr(encoder, "image_size", 128)),
             config.seed,
             options.fps,
+            mirror=config.mirror,
         )
     if known and not rehearsed:
         print("no replay: the model remembers no frames of its tasks, so it may forget them")

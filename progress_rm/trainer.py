@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -209,8 +210,13 @@ def with_copies(
     seed: int,
     fps: float,
     augmentation: AugmentConfig | None = None,
+    mirror: float = 0.0,
 ) -> list[EpisodeFeatures]:
-    """The episodes and `count` augmented copies of each: other camera poses, other light; `encoder` is trained."""
+    """The episodes and `count` augmented copies of each: other camera poses, other light; `encoder` is trained.
+
+    A share `mirror` of the copies is seen in a mirror, where the task may be; see `has_sides`. The joints of an arm in
+    a mirror are not known, so these have no state.
+    """
     copies = list(episodes)
     if not copies or count == 0:
         return copies
@@ -218,13 +224,20 @@ def with_copies(
     frames.fill([episode.source for episode in episodes], sorted({v for e in episodes for v in e.features}))
     for copy in tqdm(range(count), desc="augment", unit="copy"):
         for i, episode in enumerate(episodes):
-            features = {}
+            features, mirrored = {}, copy < round(mirror * count) and not has_sides(episode.task)
             for v, view in enumerate(sorted(episode.features)):
                 pixels = frames.read(episode.source, view)
                 assert pixels is not None
+                if mirrored:
+                    pixels = np.ascontiguousarray(pixels[:, :, ::-1])
                 rng = np.random.default_rng([seed, copy, i, v])
                 features[view] = encoder.encode(augment_frames(pixels, rng, augmentation, fps=fps)).astype(
                     np.float16
                 )
-            copies.append(replace(episode, features=features))
+            copies.append(replace(episode, features=features, state=None if mirrored else episode.state))
     return copies
+
+
+def has_sides(instruction: str) -> bool:
+    """Whether it speaks of left or right, so that a mirror would show another task."""
+    return re.search(r"\b(left|right|clockwise|counter-?clockwise)\b", instruction, re.IGNORECASE) is not None

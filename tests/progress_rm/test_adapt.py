@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import progress_rm
 from progress_datasets.episodes import EpisodeDataset
 from progress_datasets.errors import UserError
 from progress_datasets.write import EpisodeData, write_dataset
 from progress_rm.adapt import Mix
+from progress_rm.augment import AugmentConfig
 from progress_rm.cli import call
-from progress_rm.data import FeatureCache, load_episodes
+from progress_rm.data import EpisodeFeatures, FeatureCache, load_episodes
+from progress_rm.frames import FrameCache
+from progress_rm.trainer import with_copies
 
 MakeToy = Callable[..., EpisodeDataset]
 NEW = "bring the green one there"
@@ -46,6 +51,43 @@ def adapt(model: Path, dataset: EpisodeDataset, output: Path, *options: str) -> 
             *(f"--cache_dir={output}-cache", "--steps=6", "--copies=1", "--batch_size=16", *options),
         ],
     )
+
+
+class Halves:
+    """An encoder that sees how bright the left and the right half of a picture are."""
+
+    dim, image_size = 2, 32
+
+    def encode(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return frames.reshape(len(frames), 32, 2, 16, 3).mean((1, 3, 4)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("task", "mirrored"), [("lift it", [True, True, False, False]), ("put it to the Left", [False] * 4)]
+)
+def test_half_of_the_copies_are_seen_in_a_mirror(
+    make_toy: MakeToy, tmp_path: Path, task: str, mirrored: list[bool]
+) -> None:
+    dataset = make_toy(tmp_path / "data", 1, task=task, seed=3)
+    still = AugmentConfig(*[0.0] * 9)
+    one = EpisodeFeatures(
+        task=task,
+        timestamps=np.arange(dataset.length(0)) / 10,
+        features={view: np.zeros((dataset.length(0), 2), np.float16) for view in dataset.views},
+        state=np.ones((dataset.length(0), 2), np.float32),
+        labels=None,
+        source=(dataset, 0),
+    )
+    encoder = cast(Any, Halves())
+    frames = FrameCache(tmp_path / "frames", 32)
+    copies = with_copies([one], encoder, 4, frames, 0, 10, still, mirror=0.5)[1:]
+    pixels = frames.read((dataset, 0), dataset.views[0])
+    assert pixels is not None
+    seen = Halves().encode(pixels)
+    for copy, turned in zip(copies, mirrored, strict=True):
+        shown = copy.features[dataset.views[0]]
+        np.testing.assert_allclose(shown, seen[:, ::-1] if turned else seen, atol=1)
+        assert (copy.state is None) == turned
 
 
 def test_a_new_task_is_learnt_and_the_old_ones_are_still_known(
