@@ -23,7 +23,7 @@ from progress_rm.models.grm.configuration_grm import ESTIMATES, GrmConfig
 from progress_rm.models.grm.hops import advance, balanced_pairs, hop
 from progress_rm.models.grm.losses import allowed, two_hot
 from progress_rm.models.grm.modeling_grm import GrmRewardModel
-from progress_rm.models.grm.reconstruct import START, Hop, earlier_moments, reconstruct
+from progress_rm.models.grm.reconstruct import START, Hop, earlier_moments, new_share, reconstruct
 
 UNIT = st.floats(0, 1)
 
@@ -85,6 +85,23 @@ def test_consistency_follows_what_agrees_and_holds_where_it_does_not() -> None:
     assert torn.variance["consistency"] > row.variance["consistency"]
 
 
+@given(st.lists(UNIT, min_size=2, max_size=12), st.floats(0.05, 2))
+def test_smoothed_is_an_exponential_average_of_the_mean(means: list[float], smooth_s: float) -> None:
+    """Against its closed form; with no time to look back over it is the mean itself."""
+    rows = [reconstruct(START, Hop(means[0], 0.1), Hop(means[0], 0.1), Hop(means[0] - 1, 0.1))]
+    share = new_share(0.1, smooth_s)
+    for mean in means[1:]:
+        hops = Hop(mean, 0.1), Hop(mean, 0.1), Hop(mean - 1, 0.1)
+        rows.append(reconstruct(START, *hops, last=rows[-1], share=share))
+        assert reconstruct(START, *hops, last=rows[-2], share=new_share(0.1, 0)).progress[
+            "smoothed"
+        ] == pytest.approx(mean)
+    age = np.arange(len(means))[::-1]
+    weights = np.where(age < len(means) - 1, share, 1.0) * np.exp(-0.1 * age / smooth_s)
+    assert weights.sum() == pytest.approx(1)
+    assert rows[-1].progress["smoothed"] == pytest.approx(weights @ np.array(means))
+
+
 @given(st.lists(st.floats(0.05, 0.6), min_size=1, max_size=30), st.floats(0.2, 2))
 def test_the_earlier_moment_is_earlier(gaps: list[float], hop_s: float) -> None:
     times = np.cumsum([0, *gaps])
@@ -117,6 +134,8 @@ def test_options_are_checked() -> None:
         GrmConfig(estimate="median")
     with pytest.raises(UserError, match="odd"):
         GrmConfig(bins=10)
+    with pytest.raises(UserError, match="smooth_s"):
+        GrmConfig(smooth_s=-1)
 
 
 @pytest.fixture(scope="module")

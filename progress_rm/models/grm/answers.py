@@ -13,7 +13,14 @@ from torch import Tensor
 
 from progress_rm.models.base import ProgressTrack, TaskSpec
 from progress_rm.models.grm.configuration_grm import ESTIMATES
-from progress_rm.models.grm.reconstruct import START, Hop, Reconstruction, earlier_moments, reconstruct
+from progress_rm.models.grm.reconstruct import (
+    START,
+    Hop,
+    Reconstruction,
+    earlier_moments,
+    new_share,
+    reconstruct,
+)
 
 if TYPE_CHECKING:
     from progress_rm.models.grm.configuration_grm import GrmConfig
@@ -49,18 +56,26 @@ class HopEvidence:
         """Join along time."""
         return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("mean", "std", "done")))
 
-    def step(self, t: int, earlier: Reconstruction) -> Reconstruction:
-        """Progress at moment t, from that at the moment where its incremental hop starts."""
-        return reconstruct(
-            earlier, *(Hop(float(m), float(s)) for m, s in zip(self.mean[t], self.std[t], strict=True))
+    def step(
+        self, t: int, earlier: Reconstruction, last: Reconstruction = START, share: float = 1.0
+    ) -> Reconstruction:
+        """Progress at moment t, from that at the moment where its incremental hop starts, and one frame ago."""
+        incremental, forward, backward = (
+            Hop(float(m), float(s)) for m, s in zip(self.mean[t], self.std[t], strict=True)
         )
+        return reconstruct(earlier, incremental, forward, backward, last, share)
 
 
-def reconstruct_all(evidence: HopEvidence, timestamps: Array, hop_s: float) -> list[Reconstruction]:
+def reconstruct_all(config: GrmConfig, evidence: HopEvidence, timestamps: Array) -> list[Reconstruction]:
     """Every frame of an episode."""
     found: list[Reconstruction] = []
-    for t, before in enumerate(earlier_moments(timestamps, hop_s)):
-        found.append(evidence.step(t, found[before] if before < t else START))
+    for t, before in enumerate(earlier_moments(timestamps, config.hop_s)):
+        earlier = found[before] if before < t else START
+        if t:
+            share = new_share(float(timestamps[t] - timestamps[t - 1]), config.smooth_s)
+            found.append(evidence.step(t, earlier, found[-1], share))
+        else:
+            found.append(evidence.step(t, earlier))
     return found
 
 

@@ -10,8 +10,8 @@ from lerobot.configs.rewards import RewardModelConfig
 from progress_datasets.errors import UserError
 from progress_rm.models.features import FeatureModelConfig
 
-ESTIMATES = ("incremental", "forward", "backward", "mean", "consistency")
-"""Three perspectives, then two ways to fuse them."""
+ESTIMATES = ("incremental", "forward", "backward", "mean", "smoothed", "consistency")
+"""Three perspectives, then three ways to fuse them."""
 
 
 @RewardModelConfig.register_subclass("grm")
@@ -24,10 +24,13 @@ class GrmConfig(FeatureModelConfig):
     goal: str = "learned"
     """What is compared with: learned (the ends of the demonstrations), text (the instruction alone), the path of an
     image VIEW.png or of a folder of them, or hindsight (the episode's own last frame, for analysis only)."""
-    estimate: str = "mean"
-    """Which perspective (incremental, forward, backward) or fusion of them (mean, consistency) is the progress."""
+    estimate: str = "smoothed"
+    """Which perspective (incremental, forward, backward) or fusion of them (mean, smoothed, consistency) is the
+    progress."""
     hop_s: float = 1.0
     """Seconds between the two moments of an incremental hop."""
+    smooth_s: float = 0.5
+    """Seconds that the smoothed mean looks back, exponentially; chosen on the validation episodes."""
     use_instruction: bool = True
     """Read the instruction."""
     hidden: int = 128
@@ -68,6 +71,8 @@ class GrmConfig(FeatureModelConfig):
             )
         if self.hop_s <= 0:
             raise UserError(f"hop_s must be positive, not {self.hop_s}")
+        if self.smooth_s < 0:
+            raise UserError(f"smooth_s must not be negative, not {self.smooth_s}")
 
     @property
     def wrong_share(self) -> float:

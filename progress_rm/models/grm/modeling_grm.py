@@ -26,6 +26,9 @@ from progress_rm.models.grm.sampling import sample_frames, sample_hops
 _CHUNK = 256
 """Frames a pass when scoring."""
 
+_SMOOTHINGS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+"""Seconds among which the validation episodes choose."""
+
 
 class GrmRewardModel(HopComparer):
     """A comparer of two moments; progress is put together from its answers.
@@ -142,7 +145,7 @@ class GrmRewardModel(HopComparer):
         """The answer of every perspective and fusion, by name (`ESTIMATES`)."""
         task = self.config.find_task(episode.task)
         evidence = self.evidence(episode, task)
-        rows = reconstruct_all(evidence, episode.timestamps, self.config.hop_s)
+        rows = reconstruct_all(self.config, evidence, episode.timestamps)
         return {
             name: answer(self.config, self.config.tasks[task], rows, evidence, name) for name in ESTIMATES
         }
@@ -173,14 +176,19 @@ class GrmRewardModel(HopComparer):
         return HopEvidence.concatenate(parts)
 
     def calibrate(self, validation: Sequence[EpisodeFeatures]) -> None:
-        """Fit stated deviations and the success probability, and note the error of every perspective and fusion."""
+        """Fit smoothing, stated deviations and the success probability, and note the error of every perspective."""
         config = self.config
         config.uncertainty_scale, config.success_scale, config.success_offset = 1.0, 1.0, 0.0
         tasks = [config.find_task(e.task) for e in validation]
         seen = [self.evidence(e, task) for e, task in zip(validation, tasks, strict=True)]
-        rows = [reconstruct_all(s, e.timestamps, config.hop_s) for s, e in zip(seen, validation, strict=True)]
         labels = [e.labels for e in validation if e.labels is not None]
         truth = [np.asarray(one.progress, np.float64) for one in labels]
+        tried = {}
+        for config.smooth_s in _SMOOTHINGS:
+            rows = [reconstruct_all(config, s, e.timestamps) for s, e in zip(seen, validation, strict=True)]
+            tried[config.smooth_s] = mean_square(rows, truth)["smoothed"], rows
+        config.smooth_s = min(tried, key=lambda seconds: tried[seconds][0])
+        rows = tried[config.smooth_s][1]
         config.validation_mse = mean_square(rows, truth)
         flat = [row for episode in rows for row in episode]
         error = np.array([r.progress[config.estimate] for r in flat]) - np.concatenate(truth)

@@ -1,4 +1,4 @@
-"""From hops to progress: three perspectives, and two ways to fuse them (Robo-Dopamine, arXiv 2512.23703).
+"""From hops to progress: three perspectives, and three ways to fuse them (Robo-Dopamine, arXiv 2512.23703).
 
 Forward: from the first frame, where progress is 0. Backward: from the goal, where it is 1. Incremental: from a moment
 `hop_s` ago, adding hop to hop. The first two do not drift, the last does not care how far the anchors are. Everything
@@ -7,6 +7,7 @@ is done a moment at a time, so that a live stream and a whole episode give the s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -47,12 +48,21 @@ START = Reconstruction(dict.fromkeys(ESTIMATES, 0.0), dict.fromkeys(ESTIMATES, 0
 """Before the first frame nothing is done."""
 
 
-def reconstruct(earlier: Reconstruction, incremental: Hop, forward: Hop, backward: Hop) -> Reconstruction:
+def reconstruct(
+    earlier: Reconstruction,
+    incremental: Hop,
+    forward: Hop,
+    backward: Hop,
+    last: Reconstruction = START,
+    share: float = 1.0,
+) -> Reconstruction:
     """One moment.
 
     Incremental Φ_I = Φ_I' + ΔΦ with ΔΦ = (1−Φ_I')H if H ≥ 0 else Φ_I'H; forward Φ_F = H(first, now); backward
     Φ_B = 1 + H(goal, now); mean = (Φ_I + Φ_F + Φ_B)/3. Consistency: with Φ̄ = (Φ_F + Φ_B)/2,
-    Δ = |Φ_B − Φ_F|/(Φ̄ + ε) and w = exp(−20Δ²), Φ* = Φ*' + (w/2)(Φ̄ − Φ*' + ΔΦ). All clipped to [0, 1].
+    Δ = |Φ_B − Φ_F|/(Φ̄ + ε) and w = exp(−20Δ²), Φ* = Φ*' + (w/2)(Φ̄ − Φ*' + ΔΦ). All clipped to [0, 1]. Smoothed, not
+    in the paper: the mean, averaged exponentially over the frames before; what is asked of one picture has noise that
+    the next one does not share.
 
     A fusion's variance is that of the mixture of the three: how unsure each is, and how far they are from it.
 
@@ -61,6 +71,8 @@ def reconstruct(earlier: Reconstruction, incremental: Hop, forward: Hop, backwar
         incremental: the hop from that moment to now.
         forward: the hop from the first frame to now.
         backward: the hop from the goal to now.
+        last: the reconstruction one frame ago.
+        share: how much of the smoothed mean is new; see `new_share`.
     """
     before = earlier.progress["incremental"]
     values = {
@@ -69,6 +81,7 @@ def reconstruct(earlier: Reconstruction, incremental: Hop, forward: Hop, backwar
         "backward": float(np.clip(1 + backward.mean, 0, 1)),
     }
     values["mean"] = sum(values.values()) / 3
+    values["smoothed"] = last.progress["smoothed"] + share * (values["mean"] - last.progress["smoothed"])
     smooth = earlier.progress["consistency"]
     middle = (values["forward"] + values["backward"]) / 2
     trust = float(np.exp(-SHARPNESS * ((values["backward"] - values["forward"]) / (middle + _EPS)) ** 2))
@@ -83,10 +96,15 @@ def reconstruct(earlier: Reconstruction, incremental: Hop, forward: Hop, backwar
         "backward": backward.std**2,
     }
     within = sum(spread.values()) / 3
-    for fusion in ("mean", "consistency"):
+    for fusion in ESTIMATES[3:]:
         apart = [(values[name] - values[fusion]) ** 2 for name in ("incremental", "forward", "backward")]
         spread[fusion] = within + sum(apart) / 3
     return Reconstruction(values, spread)
+
+
+def new_share(seconds: float, smooth_s: float) -> float:
+    """Weight of the newest value in an exponential average over `smooth_s`, so many seconds after the one before."""
+    return 1 - math.exp(-seconds / smooth_s) if smooth_s else 1.0
 
 
 def earlier_moments(timestamps: NDArray[np.float64], hop_s: float) -> NDArray[np.int64]:

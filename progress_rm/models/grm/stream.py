@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from progress_rm.models.base import ProgressEstimate
 from progress_rm.models.grm.answers import answer
 from progress_rm.models.grm.network import Moments
-from progress_rm.models.grm.reconstruct import START, Reconstruction, earlier_moments
+from progress_rm.models.grm.reconstruct import START, Reconstruction, earlier_moments, new_share
 from progress_rm.models.ticks import check_tick, tick_time
 
 if TYPE_CHECKING:
@@ -70,7 +70,11 @@ class GrmStream:
         some = [self._first, earlier[0], moment, self._end]
         joined = Moments(torch.cat([m.tokens for m in some]), torch.cat([m.present for m in some]))
         evidence = self._model.ask(joined, [(0, 1, 2)], self._views, self._words)
-        row = evidence.step(0, earlier[1])
+        if last is None:
+            row = evidence.step(0, earlier[1])
+        else:
+            share = new_share(now - last, self._model.config.smooth_s)
+            row = evidence.step(0, earlier[1], self._recent[-1][2], share)
         self._recent.append((now, moment, row))
         horizon = now - self._model.config.hop_s - 1.0
         while len(self._recent) > 1 and self._recent[1][0] < horizon:
