@@ -29,8 +29,8 @@ class GrmConfig(FeatureModelConfig):
     progress."""
     hop_s: float = 1.0
     """Seconds between the two moments of an incremental hop."""
-    smooth_s: float = 0.5
-    """Seconds that the smoothed mean looks back, exponentially; chosen on the validation episodes."""
+    smooth_s: float = 0.3
+    """Seconds that the smoothed mean looks back, exponentially; 0: not at all."""
     use_instruction: bool = True
     """Read the instruction."""
     hidden: int = 128

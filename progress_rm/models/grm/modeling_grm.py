@@ -26,9 +26,6 @@ from progress_rm.models.grm.sampling import sample_frames, sample_hops
 _CHUNK = 256
 """Frames a pass when scoring."""
 
-_SMOOTHINGS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
-"""Seconds among which the validation episodes choose."""
-
 
 class GrmRewardModel(HopComparer):
     """A comparer of two moments; progress is put together from its answers.
@@ -176,19 +173,14 @@ class GrmRewardModel(HopComparer):
         return HopEvidence.concatenate(parts)
 
     def calibrate(self, validation: Sequence[EpisodeFeatures]) -> None:
-        """Fit smoothing, stated deviations and the success probability, and note the error of every perspective."""
+        """Fit stated deviations and the success probability, and note the error of every perspective and fusion."""
         config = self.config
         config.uncertainty_scale, config.success_scale, config.success_offset = 1.0, 1.0, 0.0
         tasks = [config.find_task(e.task) for e in validation]
         seen = [self.evidence(e, task) for e, task in zip(validation, tasks, strict=True)]
+        rows = [reconstruct_all(config, s, e.timestamps) for s, e in zip(seen, validation, strict=True)]
         labels = [e.labels for e in validation if e.labels is not None]
         truth = [np.asarray(one.progress, np.float64) for one in labels]
-        tried = {}
-        for config.smooth_s in _SMOOTHINGS:
-            rows = [reconstruct_all(config, s, e.timestamps) for s, e in zip(seen, validation, strict=True)]
-            tried[config.smooth_s] = mean_square(rows, truth)["smoothed"], rows
-        config.smooth_s = min(tried, key=lambda seconds: tried[seconds][0])
-        rows = tried[config.smooth_s][1]
         config.validation_mse = mean_square(rows, truth)
         flat = [row for episode in rows for row in episode]
         error = np.array([r.progress[config.estimate] for r in flat]) - np.concatenate(truth)
