@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+PROGRESS_SAYS = 5.0
+"""By how much full progress speaks for success, as a logit. After one demonstration progress ranks the ends of episodes
+better than the network's own word on success does, and both together do best; between 5 and 40 it hardly matters."""
+
 
 @dataclass(frozen=True)
 class HopEvidence:
@@ -63,7 +67,9 @@ class HopEvidence:
         incremental, forward, backward = (
             Hop(float(m), float(s)) for m, s in zip(self.mean[t], self.std[t], strict=True)
         )
-        return reconstruct(earlier, incremental, forward, backward, last, share)
+        # The anchored queries; a hop from a moment ago is not asked whether the task is complete.
+        done = float(np.clip(self.done[t, 1:].mean(), -14, 14))
+        return reconstruct(earlier, incremental, forward, backward, done, last, share)
 
 
 def reconstruct_all(config: GrmConfig, evidence: HopEvidence, timestamps: Array) -> list[Reconstruction]:
@@ -80,17 +86,13 @@ def reconstruct_all(config: GrmConfig, evidence: HopEvidence, timestamps: Array)
 
 
 def answer(
-    config: GrmConfig,
-    task: TaskSpec,
-    rows: Sequence[Reconstruction],
-    evidence: HopEvidence,
-    estimate: str = "",
+    config: GrmConfig, task: TaskSpec, rows: Sequence[Reconstruction], estimate: str = ""
 ) -> ProgressTrack:
     """What is reported of T moments; `estimate` is by default the config's."""
     name = estimate or config.estimate
     progress = np.array([row.progress[name] for row in rows])
     deviation = config.uncertainty_scale * np.sqrt([row.variance[name] for row in rows])
-    logit = config.success_scale * belief(evidence) + config.success_offset
+    logit = config.success_scale * belief(rows) + config.success_offset
     return ProgressTrack(
         stages=task.stages,
         progress=progress.astype(np.float32),
@@ -100,9 +102,9 @@ def answer(
     )
 
 
-def belief(evidence: HopEvidence) -> Array:
-    """How much the anchored queries believe that the task is complete: a logit, [T]."""
-    return np.asarray(np.clip(evidence.done[:, 1:].mean(1), -14, 14))
+def belief(rows: Sequence[Reconstruction]) -> Array:
+    """How much speaks for the task being complete: a logit, [T]; what the network says of it, and progress."""
+    return np.array([row.done + PROGRESS_SAYS * row.progress["smoothed"] for row in rows])
 
 
 def stages_of(progress: Array, deviation: Array, priors: Sequence[float]) -> Array:

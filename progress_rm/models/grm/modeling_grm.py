@@ -143,9 +143,7 @@ class GrmRewardModel(HopComparer):
         task = self.config.find_task(episode.task)
         evidence = self.evidence(episode, task)
         rows = reconstruct_all(self.config, evidence, episode.timestamps)
-        return {
-            name: answer(self.config, self.config.tasks[task], rows, evidence, name) for name in ESTIMATES
-        }
+        return {name: answer(self.config, self.config.tasks[task], rows, name) for name in ESTIMATES}
 
     @torch.no_grad()
     def evidence(self, episode: EpisodeFeatures, task: int) -> HopEvidence:
@@ -188,7 +186,7 @@ class GrmRewardModel(HopComparer):
         config.uncertainty_scale = float(np.sqrt(np.mean(error**2) / max(stated, 1e-9)))
         done = np.concatenate([one.done for one in labels])
         if done.any() and not done.all():
-            beliefs = np.concatenate([belief(s) for s in seen])
+            beliefs = np.concatenate([belief(episode) for episode in rows])
             config.success_scale, config.success_offset = fit_logistic(beliefs, done)
 
     def stream(self, task: str | None = None, goal: Views | None = None) -> Any:

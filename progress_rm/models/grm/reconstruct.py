@@ -38,10 +38,12 @@ class Reconstruction:
     Attributes:
         progress: by name (`ESTIMATES`), in [0, 1].
         variance: of the same.
+        done: how much speaks for the task being complete: a logit, averaged like the smoothed mean.
     """
 
     progress: Mapping[str, float]
     variance: Mapping[str, float]
+    done: float = 0.0
 
 
 START = Reconstruction(dict.fromkeys(ESTIMATES, 0.0), dict.fromkeys(ESTIMATES, 0.0))
@@ -53,6 +55,7 @@ def reconstruct(
     incremental: Hop,
     forward: Hop,
     backward: Hop,
+    done: float = 0.0,
     last: Reconstruction = START,
     share: float = 1.0,
 ) -> Reconstruction:
@@ -71,8 +74,9 @@ def reconstruct(
         incremental: the hop from that moment to now.
         forward: the hop from the first frame to now.
         backward: the hop from the goal to now.
+        done: how much this moment speaks for the task being complete: a logit.
         last: the reconstruction one frame ago.
-        share: how much of the smoothed mean is new; see `new_share`.
+        share: how much of an average is new; see `new_share`.
     """
     before = earlier.progress["incremental"]
     values = {
@@ -99,7 +103,7 @@ def reconstruct(
     for fusion in ESTIMATES[3:]:
         apart = [(values[name] - values[fusion]) ** 2 for name in ("incremental", "forward", "backward")]
         spread[fusion] = within + sum(apart) / 3
-    return Reconstruction(values, spread)
+    return Reconstruction(values, spread, last.done + share * (done - last.done))
 
 
 def new_share(seconds: float, smooth_s: float) -> float:

@@ -80,7 +80,7 @@ class GrmStream:
         while len(self._recent) > 1 and self._recent[1][0] < horizon:
             self._recent.popleft()
         task = self._model.config.tasks[self._task]
-        return answer(self._model.config, task, [row], evidence)[0]
+        return answer(self._model.config, task, [row])[0]
 
     def _see(
         self, frames: Mapping[str, NDArray[np.uint8]], usable: list[str], state: NDArray[np.float32] | None
