@@ -54,8 +54,8 @@ class RecordingOptions:
     """H.264 videos; otherwise PNG images inside the tables: exact, larger."""
     reserve_mb: int = 64
     """Disk space kept aside, so that an episode can be saved when the disk runs full."""
-    keep_s: float = 1.0
-    """How far the recorder may lag behind, in seconds."""
+    keep_s: float = 3.0
+    """How far the recorder may lag behind, in seconds; all pictures of that time are kept in memory."""
 
     def __post_init__(self) -> None:
         if self.reserve_mb < 1 or not self.keep_s > 0:
