@@ -1,4 +1,4 @@
-"""One simulated robot for all tests of this folder: starting one takes seconds."""
+"""One simulated robot for all tests of a module: starting one takes seconds, and one that runs on slows the others."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def patience() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_robot() -> Iterator[SimulatedRobot]:
     with SimulatedRobot("PickPlace", image_size=32, render="raycast") as robot:
         yield robot
