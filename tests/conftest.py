@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
+import multiprocessing
 import os
 import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -46,6 +49,51 @@ def temporary_cache() -> Iterator[Path]:
     """The Hugging Face cache of this run, removed at its end."""
     yield Path(_CACHE)
     shutil.rmtree(_CACHE, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def forked() -> Callable[..., Any]:
+    """Calls something in a process of its own that need not import LeRobot anew, half a minute on a slow machine.
+
+    A fork must not meet OpenGL's threads: whatever draws there has to draw with `raycast`.
+    """
+
+    def begin(target: Callable[..., object], *arguments: Any) -> Any:
+        process = multiprocessing.get_context("fork").Process(target=target, args=arguments)
+        with warnings.catch_warnings():
+            # Python warns of forks beside threads. These here only wait.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            process.start()
+        return process
+
+    return begin
+
+
+@pytest.fixture(scope="session")
+def run_script(forked: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[int, str]]:
+    """Runs an installed package's command, forked; its exit code and what it printed."""
+    said = tmp_path_factory.mktemp("said") / "output.txt"
+
+    def child(main: Callable[[], object], words: Sequence[str]) -> None:
+        with said.open("wb") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        sys.stdout, sys.stderr, sys.argv = open(1, "w"), open(2, "w"), list(words)  # noqa: SIM115
+        try:
+            main()
+        finally:
+            sys.stdout.flush()
+
+    def run(words: Sequence[str]) -> tuple[int, str]:
+        (script,) = importlib.metadata.entry_points(group="console_scripts", name=words[0])
+        process = forked(child, script.load(), words)
+        process.join(240)
+        process.kill()
+        process.join()
+        assert process.exitcode is not None
+        return process.exitcode, said.read_text(encoding="utf-8", errors="replace")
+
+    return run
 
 
 VLM_TOKENS = [

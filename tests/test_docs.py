@@ -153,26 +153,33 @@ def write_recordings(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", CHAIN)
-def test_commands_run(name: str, workplace: Path, loopback: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_run(
+    name: str, workplace: Path, loopback: Any, run_script: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(workplace)
     for block in blocks(name):
         if block.skipped:
             continue
         if block.language == "bash":
             for words in block.commands():
-                run_command([word.replace("TEST_ENDPOINT", loopback.url) for word in words])
+                run_command([word.replace("TEST_ENDPOINT", loopback.url) for word in words], run_script)
         elif block.language == "python":
             exec(compile(block.code, f"{name}.md", "exec"), {})
 
 
-def run_command(words: list[str]) -> None:
+def run_command(words: list[str], run_script: Any) -> None:
     """Run one command; our own verbs in this process, which saves importing torch for each."""
     if words[0] == "progress-rm":
         assert cli.main(words[1:]) == 0, shlex.join(words)
-        return
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(words, env=os.environ | {"PATH": path}, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    elif words[0].startswith("lerobot-"):
+        code, said = run_script(words)
+        assert code == 0, f"{shlex.join(words)}\n{said[-4000:]}"
+    else:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            words, env=os.environ | {"PATH": path}, capture_output=True, text=True, timeout=240
+        )
+        assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
 
 def test_every_page_is_in_the_chain() -> None:

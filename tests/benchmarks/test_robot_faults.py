@@ -79,7 +79,7 @@ def test_a_few_runs(bench: ModuleType, tmp_path: Path, capsys: pytest.CaptureFix
         for kind in set(bench.KINDS) - set(chosen):
             patch.delitem(bench.KINDS, kind)
         patch.setattr(sys, "argv", ["robot_faults.py"])
-        summary = bench.main(["--quick", f"--rows={rows}"])
+        summary = bench.main(["--quick", "--fork", f"--rows={rows}"])
         assert (summary["unsafe"], summary["lost_episodes"]) == (0, 0), summary
         assert summary["runs"] + summary["skipped"] == len(chosen)
         # 200 ms is what the benchmark shows on a machine of its own; tests share theirs with anything.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,29 @@ import pytest
 from progress_datasets.episodes import EpisodeDataset
 from progress_datasets.segments import Outcome, StageSegment
 from progress_datasets.write import EpisodeData, write_dataset
+from progress_rm import cli
 from progress_rm.data import EpisodeFeatures, FeatureCache, load_episodes
 from progress_rm.models.base import ProgressEstimate, ProgressRewardModel, ProgressTrack
 
 FPS = 10
 MakeToy = Callable[..., EpisodeDataset]
+KilledWhen = Callable[[Sequence[str], Callable[[], bool]], None]
+
+
+@pytest.fixture(scope="session")
+def killed_when(forked: Any) -> KilledWhen:
+    """Begins a command in a process of its own and sends it SIGKILL as soon as something is the case."""
+
+    def run(command: Sequence[str], something: Callable[[], bool]) -> None:
+        process = forked(cli.main, command)
+        while not something():
+            assert process.is_alive()
+            time.sleep(0.002)
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+
+    return run
 
 
 def toy_episode(

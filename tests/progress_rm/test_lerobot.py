@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import progress_rm
 from progress_datasets.episodes import EpisodeDataset
 from progress_rm.data import FeatureCache, load_episodes
 
 
-def lerobot_train(dataset: EpisodeDataset, output: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [
-        str(Path(sys.executable).parent / "lerobot-train"),
+def options(dataset: EpisodeDataset, output: Path, *more: str) -> list[str]:
+    return [
+        "lerobot-train",
         "--reward_model.discover_packages_path=progress_rm",
         "--reward_model.type=multiview_sarm",
         "--reward_model.device=cpu",
@@ -33,14 +31,15 @@ def lerobot_train(dataset: EpisodeDataset, output: Path, *options: str) -> subpr
         "--log_freq=1",
         "--save_freq=3",
         "--wandb.enable=false",
-        *options,
+        *more,
     ]
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
 
 
-def test_trains_some_steps_and_leaves_a_model_of_ours(toy: EpisodeDataset, tmp_path: Path) -> None:
-    done = lerobot_train(toy, tmp_path / "run", "--reward_model.fps=10")
-    assert done.returncode == 0, done.stderr[-3000:]
+def test_trains_some_steps_and_leaves_a_model_of_ours(
+    toy: EpisodeDataset, tmp_path: Path, run_script: Any
+) -> None:
+    code, said = run_script(options(toy, tmp_path / "run", "--reward_model.fps=10"))
+    assert code == 0, said[-3000:]
     folder = tmp_path / "run" / "checkpoints" / "last" / "pretrained_model"
     config = json.loads((folder / "config.json").read_text())
     assert config["type"] == "multiview_sarm"
@@ -51,7 +50,9 @@ def test_trains_some_steps_and_leaves_a_model_of_ours(toy: EpisodeDataset, tmp_p
     assert len(model.track(episode)) == toy.length(0)
 
 
-def test_a_wrong_rate_is_refused_with_the_remedy(toy: EpisodeDataset, tmp_path: Path) -> None:
-    done = lerobot_train(toy, tmp_path / "run", "--reward_model.fps=30")
-    assert done.returncode != 0
-    assert "pass --reward_model.fps=10" in done.stderr
+def test_a_wrong_rate_is_refused_with_the_remedy(
+    toy: EpisodeDataset, tmp_path: Path, run_script: Any
+) -> None:
+    code, said = run_script(options(toy, tmp_path / "run", "--reward_model.fps=30"))
+    assert code != 0
+    assert "pass --reward_model.fps=10" in said

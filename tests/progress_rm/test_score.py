@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +14,7 @@ import torch
 
 from progress_datasets.episodes import EpisodeDataset
 from progress_datasets.errors import UserError
+from progress_rm import cli
 from progress_rm.cli import call
 
 
@@ -96,28 +93,14 @@ def test_an_unknown_instruction_is_refused(make_toy, trained: Path, tmp_path: Pa
 
 
 def test_killed_and_resumed_scores_are_the_same(
-    scores: Path, dataset: EpisodeDataset, trained: Path, tmp_path: Path
+    scores: Path, dataset: EpisodeDataset, trained: Path, tmp_path: Path, killed_when: Any
 ) -> None:
     output = tmp_path / "scores.parquet"
-    command = [
-        sys.executable,
-        "-m",
-        "progress_rm.cli",
-        "score",
-        f"--dataset.root={dataset.root}",
-        f"--output={output}",
-    ]
+    command = ["score", f"--dataset.root={dataset.root}", f"--output={output}"]
     command += [f"--model.path={trained}", f"--cache_dir={dataset.root}-cache"]
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    while not list(tmp_path.glob("*.partial/*.npz")):
-        assert process.poll() is None
-        time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    killed_when(command, lambda: bool(list(tmp_path.glob("*.partial/*.npz"))))
     assert not output.exists()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert cli.main(command) == 0
     before, after = pd.read_parquet(scores), pd.read_parquet(output)
     np.testing.assert_allclose(after["progress_sparse"], before["progress_sparse"], atol=1e-6)
     assert after["stage"].equals(before["stage"])

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,12 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 import progress_rm
 from progress_datasets.episodes import EpisodeDataset
 from progress_datasets.errors import UserError
 from progress_datasets.write import EpisodeData, write_dataset
+from progress_rm import cli
 from progress_rm.cli import call
 from progress_rm.data import EpisodeFeatures, FeatureCache, TrainingData, load_episodes
 from progress_rm.models.base import ProgressModelConfig
@@ -121,54 +120,52 @@ def test_a_dataset_without_annotations_is_refused(tmp_path: Path) -> None:
 
 
 def test_killed_and_resumed_is_as_if_never_killed(
-    trained: Path, two_tasks: list[EpisodeDataset], tiny: list[str], tmp_path: Path
+    trained: Path, two_tasks: list[EpisodeDataset], tiny: list[str], tmp_path: Path, killed_when: Any
 ) -> None:
     output = tmp_path / "run"
     roots = ",".join(str(dataset.root) for dataset in two_tasks)
-    command = [
-        sys.executable,
-        "-m",
-        "progress_rm.cli",
-        "train",
-        f"--dataset.root=[{roots}]",
-        f"--output_dir={output}",
-    ]
+    command = ["train", f"--dataset.root=[{roots}]", f"--output_dir={output}"]
     command += [f"--cache_dir={tmp_path}/cache", *tiny]
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    while not (output / "heads" / "progress.json").exists():
-        assert process.poll() is None
-        time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    killed_when(command, (output / "heads" / "progress.json").exists)
     assert not (output / "training.json").exists()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert cli.main(command) == 0
     straight, resumed = weights(trained / "best"), weights(output / "best")
     assert straight.keys() == resumed.keys()
     for name, tensor in straight.items():
         torch.testing.assert_close(resumed[name], tensor, rtol=0, atol=0, msg=name)
 
 
-def test_two_processes_train_one_model(toy: EpisodeDataset, tiny: list[str], tmp_path: Path) -> None:
+def test_two_processes_train_one_model(
+    toy: EpisodeDataset,
+    tiny: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """As under `torchrun --nproc_per_node=2`, by its own launcher."""
     output = tmp_path / "run"
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command = [
-        *launch,
-        "-m",
-        "progress_rm.cli",
-        "train",
-        f"--dataset.root={toy.root}",
-        f"--output_dir={output}",
-    ]
-    done = subprocess.run(
-        [*command, f"--cache_dir={tmp_path}/cache", *tiny],
-        env={**os.environ, "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=True,
+    command = ["train", f"--dataset.root={toy.root}", f"--output_dir={output}"]
+    launch = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=2,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        start_method="fork",
     )
-    summaries = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
+
+    def begin(words: Sequence[str]) -> int:
+        # What an earlier training left in this process, a new one would not have.
+        AcceleratorState._reset_state(reset_partial_state=True)
+        return cli.main(words)
+
+    with warnings.catch_warnings():
+        # Python warns of forks beside threads. These here only wait.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        codes = elastic_launch(launch, begin)([*command, f"--cache_dir={tmp_path}/cache", *tiny])
+    assert codes == {0: 0, 1: 0}
+    summaries = [line for line in capfd.readouterr().out.splitlines() if line.startswith("{")]
     assert [json.loads(line)["model"] for line in summaries] == [str(output / "best")]
     assert len(progress_rm.load_model(output).config.tasks) == 1
 
