@@ -1,8 +1,9 @@
 """One real demonstration is enough: train on one recorded episode, report on another.
 
-    python benchmarks/one_shot_real.py --train=../shared/real_demos/episode_001 --test=DIR
+    python benchmarks/one_shot_real.py --train=DIR [--test=DIR] [--model.type=grm …]
 
-Both folders hold one video a camera and `annotated_keyframes.json`. They go the way of any user's data: `import-video`,
+Both folders hold one video a camera and `annotated_keyframes.json`; without --test, the other is a copy of the first
+at other paces and through other lenses (`altered_copy.py`). They go the way of any user's data: `import-video`,
 `train`, then the causal answer for every frame. The judge is the `equal_budget` label of the test's own annotation
 (each of the K stages has 1/K, linear inside it), beside a clock that knows the episode's length in hindsight. The same
 is done for seeded time warps of the test video: frames are picked, repeated, reversed or left out, and the model goes
@@ -25,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from altered_copy import alter
 from numpy.typing import NDArray
 
 from progress_datasets import import_video
@@ -52,7 +54,7 @@ class Config:
     train: str = ""
     """Folder of the demonstration to learn from: <view>.mp4 files and annotated_keyframes.json."""
     test: str = ""
-    """Folder of the demonstration to report on, laid out alike."""
+    """Folder of the demonstration to report on, laid out alike; by default an altered copy of the other."""
     output_dir: str = ""
     """Where datasets and model are kept; by default a temporary folder."""
     seed: int = 0
@@ -89,16 +91,19 @@ def run(config: Config) -> dict[str, Any]:
     Raises:
         UserError: a folder is missing or not in the layout, or the two do not show the same stages.
     """
-    for name in ("train", "test"):
-        if not getattr(config, name):
-            raise UserError(
-                f"--{name} is missing; name a folder with <view>.mp4 and annotated_keyframes.json"
-            )
+    if not config.train:
+        raise UserError("--train is missing; name a folder with <view>.mp4 and annotated_keyframes.json")
     if config.quick:
         config = replace(config, steps=20, copies=1, warps=1)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(config.output_dir or scratch)
-        sources = {name: imported(getattr(config, name), folder / name) for name in ("train", "test")}
+        other = Path(config.test or folder / "altered")
+        if not config.test:
+            alter(Path(config.train), other, config.seed)
+        sources = {
+            "train": imported(config.train, folder / "train"),
+            "test": imported(other, folder / "test"),
+        }
         # Batches are drawn on one half of the cores and learnt from on the other; threads that wait for one another
         # on a busy machine cost minutes.
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
@@ -126,10 +131,10 @@ def run(config: Config) -> dict[str, Any]:
     return result
 
 
-def imported(folder: str, output: Path) -> EpisodeDataset:
+def imported(folder: str | Path, output: Path) -> EpisodeDataset:
     """The dataset of one demonstration's folder; made only once."""
     if not output.exists():
-        import_video.run(import_video.Config(input=folder, output=str(output)))
+        import_video.run(import_video.Config(input=str(folder), output=str(output)))
     return EpisodeDataset(output)
 
 

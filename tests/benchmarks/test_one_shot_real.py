@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from progress_datasets.errors import UserError
+from progress_datasets.video import decode
 
 ROOT = Path(__file__).parents[2]
 STAGES, LENGTH, FPS = 3, 60, 15
@@ -83,6 +84,32 @@ def test_from_videos_to_numbers(
     assert set(result["warps"]) == set(bench.time_warps(60, 15.0, np.random.default_rng(0)))
 
 
-def test_a_folder_that_is_missing_is_named(bench: ModuleType, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--test is missing"):
-        bench.run(bench.Config(train=str(tmp_path)))
+def test_an_altered_copy_shows_the_same_stages_at_other_paces_and_otherwise(
+    load: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    alter = load("altered_copy").alter
+    given = record(tmp_path / "given", (20, 20, 20), 0)
+    lengths = []
+    for seed in (0, 1):
+        copy = tmp_path / f"copy{seed}"
+        alter(given, copy, seed)
+        frames = {view: list(decode(copy / f"{view}.mp4", FPS)) for view in ("high", "wrist")}
+        marks = json.loads((copy / "annotated_keyframes.json").read_text())
+        assert len(frames["high"]) == len(frames["wrist"]) == marks[-1]["end_frame_id"]
+        for k, mark in enumerate(marks):
+            first, last = mark["start_frame_id"], mark["end_frame_id"] - 1
+            for seen in (frames["high"][first], frames["wrist"][last]):
+                vivid = seen[np.ptp(seen.astype(int), axis=-1) > 90]
+                assert len(vivid) > 50
+                assert (vivid.argmax(-1) == k).mean() > 0.9, f"stage {k} is where its mark says"
+        lengths.append([mark["end_frame_id"] - mark["start_frame_id"] for mark in marks])
+        assert not np.array_equal(frames["high"][0], frames["wrist"][0]), "each camera is moved for itself"
+    assert lengths[0] != lengths[1]
+    before = (tmp_path / "copy0" / "high.mp4").stat().st_mtime_ns
+    alter(given, tmp_path / "copy0", 0)
+    assert (tmp_path / "copy0" / "high.mp4").stat().st_mtime_ns == before
+
+
+def test_what_is_missing_is_named(bench: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--train is missing"):
+        bench.run(bench.Config(test=str(tmp_path)))
