@@ -10,6 +10,7 @@ This is no substitute for a second demonstration: the hands take the same way, a
 
 from __future__ import annotations
 
+import json
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from progress_datasets import import_video
 from progress_datasets.annotation_forms import keyframes
 from progress_datasets.segments import StageSegment
 from progress_datasets.video import Image, VideoWriter, decode, probe
@@ -35,39 +37,37 @@ def alter(source: Path, output: Path, seed: int) -> None:
         source: folder with <view>.mp4 files and annotated_keyframes.json; task_instruction.json there or one folder up.
         output: folder of the same layout; written to a temporary place first.
         seed: of all changes.
+
+    Raises:
+        UserError: the videos, the annotation or the instruction are missing or do not fit together.
     """
     if output.exists():
         return
+    given = import_video.look_at(source, import_video.Config())
+    fps = float(given.rate)
+    length = import_video.count_frames(given)
+    segments = keyframes.read_file(source / keyframes.FILE, length)
+    shown = paces(segments, length, fps, np.random.default_rng([seed, 0]))
+    times = np.bincount(shown, minlength=length)
     part = output.with_name(f"{output.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    videos = sorted(source.glob("*.mp4"))
-    length = sum(1 for _ in decode(videos[0], float(probe(videos[0]).fps)))
-    segments = keyframes.read_file(source / "annotated_keyframes.json", length)
-    shown = paces(segments, length, float(probe(videos[0]).fps), np.random.default_rng([seed, 0]))
-    for number, video in enumerate(videos, start=1):
+    for number, (view, video) in enumerate(given.videos.items(), start=1):
         info = probe(video)
         lens = Lens(info.height, info.width, np.random.default_rng([seed, number]))
-        pictures = decode(video, float(info.fps))
-        at, picture = -1, None
-        with VideoWriter(part / video.name, float(info.fps), info.height, info.width) as writer:
-            for frame in shown:
-                while at < frame:
-                    at, picture = at + 1, next(pictures)
-                assert picture is not None
-                writer.add(lens.see(picture))
-    starts = np.searchsorted(shown, [segment.start for segment in segments])
-    ends = np.searchsorted(shown, [segment.end for segment in segments])
+        with VideoWriter(part / f"{view}.mp4", fps, info.height, info.width) as writer:
+            for picture, count in zip(decode(video, fps), times, strict=True):
+                altered = lens.see(picture) if count else picture
+                for _ in range(count):
+                    writer.add(altered)
     keyframes.write_file(
-        part / "annotated_keyframes.json",
+        part / keyframes.FILE,
         [
-            StageSegment(segment.name, int(start), int(end), segment.outcome)
-            for segment, start, end in zip(segments, starts, ends, strict=True)
+            StageSegment(s.name, *np.searchsorted(shown, [s.start, s.end]).tolist(), s.outcome)
+            for s in segments
         ],
     )
-    told = [place / "task_instruction.json" for place in (source, source.parent)]
-    for path in [path for path in told if path.exists()][:1]:
-        shutil.copy(path, part)
+    (part / import_video.INSTRUCTIONS).write_text(json.dumps([given.task]), encoding="utf-8")
     part.rename(output)
 
 

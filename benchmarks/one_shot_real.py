@@ -97,13 +97,11 @@ def run(config: Config) -> dict[str, Any]:
         config = replace(config, steps=20, copies=1, warps=1)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(config.output_dir or scratch)
+        sources = {"train": imported(config.train, folder / "train")}
         other = Path(config.test or folder / "altered")
         if not config.test:
             alter(Path(config.train), other, config.seed)
-        sources = {
-            "train": imported(config.train, folder / "train"),
-            "test": imported(other, folder / "test"),
-        }
+        sources["test"] = imported(other, folder / "test")
         # Batches are drawn on one half of the cores and learnt from on the other; threads that wait for one another
         # on a busy machine cost minutes.
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))

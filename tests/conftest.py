@@ -79,10 +79,7 @@ def run_script(forked: Any, tmp_path_factory: pytest.TempPathFactory) -> Callabl
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
         sys.stdout, sys.stderr, sys.argv = open(1, "w"), open(2, "w"), list(words)  # noqa: SIM115
-        try:
-            main()
-        finally:
-            sys.stdout.flush()
+        main()
 
     def run(words: Sequence[str]) -> tuple[int, str]:
         (script,) = importlib.metadata.entry_points(group="console_scripts", name=words[0])

@@ -185,7 +185,7 @@ def read_episode(source: Source, keyframes_file: str, bar: tqdm[None] | None = N
     leader = next(iter(source.videos))
     frames = {view: _frames(source, view, bar if view == leader else None) for view in source.videos}
     path = source.folder / keyframes_file
-    segments = keyframes.read_file(path, _length(source)) if keyframes_file and path.is_file() else []
+    segments = keyframes.read_file(path, count_frames(source)) if keyframes_file and path.is_file() else []
     return EpisodeData(source.task, frames, segments=segments, info={"source": source.folder.name})
 
 
@@ -197,7 +197,7 @@ def _frames(source: Source, view: str, bar: tqdm[None] | None) -> Iterator[Image
         yield image
 
 
-def _length(source: Source) -> int:
+def count_frames(source: Source) -> int:
     """Number of frames, counted where the headers do not say it."""
     if source.frames:
         return source.frames

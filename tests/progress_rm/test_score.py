@@ -14,8 +14,7 @@ import torch
 
 from progress_datasets.episodes import EpisodeDataset
 from progress_datasets.errors import UserError
-from progress_rm import cli
-from progress_rm.cli import call
+from progress_rm.cli import call, main
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +99,7 @@ def test_killed_and_resumed_scores_are_the_same(
     command += [f"--model.path={trained}", f"--cache_dir={dataset.root}-cache"]
     killed_when(command, lambda: bool(list(tmp_path.glob("*.partial/*.npz"))))
     assert not output.exists()
-    assert cli.main(command) == 0
+    assert main(command) == 0
     before, after = pd.read_parquet(scores), pd.read_parquet(output)
     np.testing.assert_allclose(after["progress_sparse"], before["progress_sparse"], atol=1e-6)
     assert after["stage"].equals(before["stage"])

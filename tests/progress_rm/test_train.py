@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,8 +19,7 @@ import progress_rm
 from progress_datasets.episodes import EpisodeDataset
 from progress_datasets.errors import UserError
 from progress_datasets.write import EpisodeData, write_dataset
-from progress_rm import cli
-from progress_rm.cli import call
+from progress_rm.cli import call, main
 from progress_rm.data import EpisodeFeatures, FeatureCache, TrainingData, load_episodes
 from progress_rm.models.base import ProgressModelConfig
 from progress_rm.train import FEW_COPIES, split
@@ -128,13 +126,14 @@ def test_killed_and_resumed_is_as_if_never_killed(
     command += [f"--cache_dir={tmp_path}/cache", *tiny]
     killed_when(command, (output / "heads" / "progress.json").exists)
     assert not (output / "training.json").exists()
-    assert cli.main(command) == 0
+    assert main(command) == 0
     straight, resumed = weights(trained / "best"), weights(output / "best")
     assert straight.keys() == resumed.keys()
     for name, tensor in straight.items():
         torch.testing.assert_close(resumed[name], tensor, rtol=0, atol=0, msg=name)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of forks beside threads
 def test_two_processes_train_one_model(
     toy: EpisodeDataset,
     tiny: list[str],
@@ -158,12 +157,9 @@ def test_two_processes_train_one_model(
     def begin(words: Sequence[str]) -> int:
         # What an earlier training left in this process, a new one would not have.
         AcceleratorState._reset_state(reset_partial_state=True)
-        return cli.main(words)
+        return main(words)
 
-    with warnings.catch_warnings():
-        # Python warns of forks beside threads. These here only wait.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        codes = elastic_launch(launch, begin)([*command, f"--cache_dir={tmp_path}/cache", *tiny])
+    codes = elastic_launch(launch, begin)([*command, f"--cache_dir={tmp_path}/cache", *tiny])
     assert codes == {0: 0, 1: 0}
     summaries = [line for line in capfd.readouterr().out.splitlines() if line.startswith("{")]
     assert [json.loads(line)["model"] for line in summaries] == [str(output / "best")]
