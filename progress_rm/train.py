@@ -20,7 +20,7 @@ from progress_datasets.options import DatasetsOptions
 from progress_rm.cache import cache_folder
 from progress_rm.models import MultiviewSarmConfig
 from progress_rm.models.base import ProgressModelConfig, ViewModelConfig
-from progress_rm.models.features import FeatureModelConfig
+from progress_rm.models.features import ExemplarModelConfig, FeatureModelConfig
 
 if TYPE_CHECKING:
     from progress_datasets.episodes import EpisodeDataset
@@ -90,7 +90,7 @@ def run(config: Config) -> dict[str, Any]:
         config.model.views = _views(datasets, config.model.views)
     if isinstance(config.model, FeatureModelConfig):
         config.model.state_dim = _state_dim(datasets) if config.model.use_state else 0
-    if isinstance(config.model, MultiviewSarmConfig) and config.model.exemplars < 0:
+    if isinstance(config.model, ExemplarModelConfig) and config.model.exemplars < 0:
         config.model.exemplars = 6000 if few_demonstrations(datasets) else 0
     from accelerate import PartialState
 

@@ -266,12 +266,15 @@ class ProgressRewardModel(PreTrainedRewardModel):
     def stream(self, task: str | None = None) -> ProgressStream:
         """Start a live query for the task with this instruction (the only task, if None and there is one)."""
 
-    def extended(self, tasks: Sequence[TaskSpec], data: TrainingData) -> ProgressRewardModel:
+    def extended(
+        self, tasks: Sequence[TaskSpec], data: TrainingData, copies: Sequence[EpisodeFeatures] = ()
+    ) -> ProgressRewardModel:
         """A copy that has room for further tasks and took from their episodes what is counted, ready to be trained.
 
         Args:
             tasks: what is known of the new tasks.
             data: their episodes.
+            copies: augmented ones, some of them seen in a mirror.
 
         Raises:
             UserError: models of this family cannot learn another task.

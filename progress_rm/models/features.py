@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,6 +74,23 @@ class FeatureModelConfig(ViewModelConfig):
         return AdamWConfig(lr=self.learning_rate, weight_decay=self.weight_decay, grad_clip_norm=1.0)
 
 
+@dataclass
+class ExemplarModelConfig(FeatureModelConfig):
+    """Options of families that may ask the nearest moments of the demonstrations, too."""
+
+    exemplars: int = -1
+    """Frames a task remembered for the nearest-neighbour head; 0: none; -1: 6000 where demonstrations are few."""
+    exemplar_share: float = 0.5
+    """Share of the nearest-neighbour head in the answer, where there is one."""
+    exemplar_rows: list[int] = field(default_factory=list)
+    """Frames remembered for each task; filled by training."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.exemplar_share <= 1:
+            raise UserError(f"exemplar_share={self.exemplar_share} is not in [0, 1]")
+
+
 class FeatureModel(ProgressRewardModel, ABC):
     """A model with an image encoder; a subclass calls `prepare` once its config is filled."""
 
@@ -116,6 +133,10 @@ class FeatureModel(ProgressRewardModel, ABC):
         """The image encoder; `small_cnn` and `efficientnet` are parts of the model and trained with it."""
         encoder: Encoder = self._encoder
         return encoder
+
+    def blocks(self) -> Sequence[int]:
+        """Widths of the parts of a feature vector that mean different things."""
+        return getattr(self._encoder, "blocks", None) or [int(self._encoder.dim)]
 
     @property
     def encoder_is_trained(self) -> bool:

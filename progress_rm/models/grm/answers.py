@@ -24,6 +24,7 @@ from progress_rm.models.grm.reconstruct import (
 
 if TYPE_CHECKING:
     from progress_rm.models.grm.configuration_grm import GrmConfig
+    from progress_rm.stage_filter import StageEstimate
 
 Array = NDArray[np.float64]
 
@@ -85,14 +86,17 @@ def reconstruct_all(config: GrmConfig, evidence: HopEvidence, timestamps: Array)
     return found
 
 
+Near = Sequence["StageEstimate | None"]
+"""What the demonstrations' nearest moments say of each of T moments; None where they say nothing."""
+
+
 def answer(
-    config: GrmConfig, task: TaskSpec, rows: Sequence[Reconstruction], estimate: str = ""
+    config: GrmConfig, task: TaskSpec, rows: Sequence[Reconstruction], near: Near, estimate: str = ""
 ) -> ProgressTrack:
     """What is reported of T moments; `estimate` is by default the config's."""
-    name = estimate or config.estimate
-    progress = np.array([row.progress[name] for row in rows])
-    deviation = config.uncertainty_scale * np.sqrt([row.variance[name] for row in rows])
-    logit = config.success_scale * belief(rows) + config.success_offset
+    progress, variance = blended(config, rows, near, estimate or config.estimate)
+    deviation = config.uncertainty_scale * np.sqrt(variance)
+    logit = config.success_scale * belief(config, rows, near) + config.success_offset
     return ProgressTrack(
         stages=task.stages,
         progress=progress.astype(np.float32),
@@ -102,9 +106,27 @@ def answer(
     )
 
 
-def belief(rows: Sequence[Reconstruction]) -> Array:
+def blended(
+    config: GrmConfig, rows: Sequence[Reconstruction], near: Near, estimate: str
+) -> tuple[Array, Array]:
+    """Progress and its variance, each [T]: the mixture of what hops and, as far as they agree, exemplars say."""
+    progress = np.array([row.progress[estimate] for row in rows])
+    variance = np.array([row.variance[estimate] for row in rows])
+    theirs = np.array(
+        [mine if one is None else one.progress for mine, one in zip(progress, near, strict=True)]
+    )
+    spread = np.array([0.0 if one is None else one.std for one in near])
+    apart = (theirs - progress) ** 2
+    share = config.exemplar_share * np.exp(-config.exemplar_sharpness * apart)
+    share[[one is None for one in near]] = 0.0
+    variance = (1 - share) * variance + share * spread**2 + share * (1 - share) * apart
+    return (1 - share) * progress + share * theirs, variance
+
+
+def belief(config: GrmConfig, rows: Sequence[Reconstruction], near: Near) -> Array:
     """How much speaks for the task being complete: a logit, [T]; what the network says of it, and progress."""
-    return np.array([row.done + PROGRESS_SAYS * row.progress["smoothed"] for row in rows])
+    progress, _ = blended(config, rows, near, "smoothed")
+    return np.array([row.done for row in rows]) + PROGRESS_SAYS * progress
 
 
 def stages_of(progress: Array, deviation: Array, priors: Sequence[float]) -> Array:

@@ -16,6 +16,7 @@ from progress_rm.models.features import FeatureModel
 from progress_rm.models.grm.anchors import Goals, Memory, goal_from_files
 from progress_rm.models.grm.answers import HopEvidence
 from progress_rm.models.grm.configuration_grm import GrmConfig
+from progress_rm.models.grm.neighbours import Neighbours
 from progress_rm.models.grm.network import HopNetwork, Moments
 
 Views = Mapping[str, NDArray[np.uint8]]
@@ -48,6 +49,7 @@ class HopComparer(FeatureModel, ABC):
             dropout=config.dropout,
         )
         self.goals = Goals(len(config.tasks), views, dim, state)
+        self.neighbours = Neighbours(config, self.blocks())
         self.memory = Memory(config.replay_rows, views, dim, state)
 
     def moments(

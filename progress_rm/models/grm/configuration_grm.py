@@ -8,7 +8,7 @@ from typing import ClassVar
 from lerobot.configs.rewards import RewardModelConfig
 
 from progress_datasets.errors import UserError
-from progress_rm.models.features import FeatureModelConfig
+from progress_rm.models.features import ExemplarModelConfig
 
 ESTIMATES = ("incremental", "forward", "backward", "mean", "smoothed", "consistency")
 """Three perspectives, then three ways to fuse them."""
@@ -16,7 +16,7 @@ ESTIMATES = ("incremental", "forward", "backward", "mean", "smoothed", "consiste
 
 @RewardModelConfig.register_subclass("grm")
 @dataclass
-class GrmConfig(FeatureModelConfig):
+class GrmConfig(ExemplarModelConfig):
     """Relative progress between two moments, given a goal (after Robo-Dopamine, arXiv 2512.23703)."""
 
     causal: ClassVar[str] = "yes, unless goal=hindsight"
@@ -25,8 +25,13 @@ class GrmConfig(FeatureModelConfig):
     """What is compared with: learned (the ends of the demonstrations), text (the instruction alone), the path of an
     image VIEW.png or of a folder of them, or hindsight (the episode's own last frame, for analysis only)."""
     estimate: str = "smoothed"
-    """Which perspective (incremental, forward, backward) or fusion of them (mean, smoothed, consistency) is the
-    progress."""
+    """Which perspective (incremental, forward, backward) or fusion of them (mean, smoothed, consistency) is what the
+    hops say of progress."""
+    exemplar_share: float = 0.5
+    """Share in progress, of a task that few demonstrations show, of where among them the nearest moments are. More
+    where every episode goes like them."""
+    exemplar_sharpness: float = 20.0
+    """How fast that share falls as hops say otherwise, Δ away: exp(−sharpness·Δ²); 0: not at all."""
     hop_s: float = 1.0
     """Seconds between the two moments of an incremental hop."""
     smooth_s: float = 0.3
@@ -69,6 +74,8 @@ class GrmConfig(FeatureModelConfig):
             raise UserError(
                 f"bins must be odd and at least 3, so that a hop of 0 is among them, not {self.bins}"
             )
+        if self.exemplar_sharpness < 0:
+            raise UserError(f"exemplar_sharpness must not be negative, not {self.exemplar_sharpness}")
         if self.hop_s <= 0:
             raise UserError(f"hop_s must be positive, not {self.hop_s}")
         if self.smooth_s < 0:

@@ -15,7 +15,7 @@ from progress_rm.data import EpisodeFeatures, TrainingData
 from progress_rm.models.base import ProgressTrack, TaskSpec
 from progress_rm.models.calibration import fit_logistic
 from progress_rm.models.grm.anchors import Memory
-from progress_rm.models.grm.answers import HopEvidence, answer, belief, mean_square, reconstruct_all
+from progress_rm.models.grm.answers import HopEvidence, answer, belief, blended, mean_square, reconstruct_all
 from progress_rm.models.grm.comparer import HopComparer, Views
 from progress_rm.models.grm.configuration_grm import ESTIMATES
 from progress_rm.models.grm.losses import losses
@@ -25,6 +25,8 @@ from progress_rm.models.grm.sampling import sample_frames, sample_hops
 
 _CHUNK = 256
 """Frames a pass when scoring."""
+_ADAPTED = 6000
+"""Frames remembered of a task that it is adapted to, at most."""
 
 
 class GrmRewardModel(HopComparer):
@@ -44,6 +46,9 @@ class GrmRewardModel(HopComparer):
         super().learn_statistics(data)
         if data.episodes[0].features:
             self.remember(data, range(len(data.tasks)))
+        if self.config.exemplars > 0 and not self.encoder_is_trained:
+            for task in range(len(data.tasks)):
+                self.neighbours.learn(task, data.of_task(task), self.config.exemplars)
 
     def remember(self, data: TrainingData, tasks: Sequence[int], before: Memory | None = None) -> None:
         """Learn the goals of these tasks and keep some of their frames, besides those kept before."""
@@ -54,7 +59,9 @@ class GrmRewardModel(HopComparer):
             self.memory = Memory.of(data, self.config, tasks, dim, before).to(device)
             self.config.replay_rows = len(self.memory.facts)
 
-    def extended(self, tasks: Sequence[TaskSpec], data: TrainingData) -> GrmRewardModel:
+    def extended(
+        self, tasks: Sequence[TaskSpec], data: TrainingData, copies: Sequence[EpisodeFeatures] = ()
+    ) -> GrmRewardModel:
         """A copy with the same weights that has the new tasks' goals; see `ProgressRewardModel.extended`."""
         config = copy.deepcopy(self.config)
         known = len(config.tasks)
@@ -66,7 +73,11 @@ class GrmRewardModel(HopComparer):
         bigger.load_state_dict(shared, strict=False)
         bigger.goals.extend(self.goals)
         bigger.to(self.feature_mean.device)
-        bigger.remember(data, range(known, len(config.tasks)), before=self.memory)
+        new = range(known, len(config.tasks))
+        bigger.remember(data, new, before=self.memory)
+        everything = TrainingData([*data.episodes, *copies], config.tasks)
+        for task in new:
+            bigger.neighbours.learn(task, everything.of_task(task), _ADAPTED)
         return bigger
 
     def rehearsal(self) -> list[EpisodeFeatures]:
@@ -143,7 +154,8 @@ class GrmRewardModel(HopComparer):
         task = self.config.find_task(episode.task)
         evidence = self.evidence(episode, task)
         rows = reconstruct_all(self.config, evidence, episode.timestamps)
-        return {name: answer(self.config, self.config.tasks[task], rows, name) for name in ESTIMATES}
+        near = self.neighbours.start(task).follow(episode.features, episode.timestamps)
+        return {name: answer(self.config, self.config.tasks[task], rows, near, name) for name in ESTIMATES}
 
     @torch.no_grad()
     def evidence(self, episode: EpisodeFeatures, task: int) -> HopEvidence:
@@ -177,17 +189,21 @@ class GrmRewardModel(HopComparer):
         tasks = [config.find_task(e.task) for e in validation]
         seen = [self.evidence(e, task) for e, task in zip(validation, tasks, strict=True)]
         rows = [reconstruct_all(config, s, e.timestamps) for s, e in zip(seen, validation, strict=True)]
+        near = [
+            self.neighbours.start(task).follow(e.features, e.timestamps)
+            for e, task in zip(validation, tasks, strict=True)
+        ]
         labels = [e.labels for e in validation if e.labels is not None]
         truth = [np.asarray(one.progress, np.float64) for one in labels]
         config.validation_mse = mean_square(rows, truth)
         flat = [row for episode in rows for row in episode]
-        error = np.array([r.progress[config.estimate] for r in flat]) - np.concatenate(truth)
-        stated = np.mean([r.variance[config.estimate] for r in flat])
+        flat_near = [one for episode in near for one in episode]
+        progress, variance = blended(config, flat, flat_near, config.estimate)
+        error, stated = progress - np.concatenate(truth), float(np.mean(variance))
         config.uncertainty_scale = float(np.sqrt(np.mean(error**2) / max(stated, 1e-9)))
         done = np.concatenate([one.done for one in labels])
         if done.any() and not done.all():
-            beliefs = np.concatenate([belief(episode) for episode in rows])
-            config.success_scale, config.success_offset = fit_logistic(beliefs, done)
+            config.success_scale, config.success_offset = fit_logistic(belief(config, flat, flat_near), done)
 
     def stream(self, task: str | None = None, goal: Views | None = None) -> Any:
         """Start a live query for the task with this instruction (the only task, if None and there is one).

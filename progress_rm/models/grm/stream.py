@@ -39,6 +39,7 @@ class GrmStream:
         self._first: Moments | None = None
         self._end: Moments | None = None
         self._recent: deque[tuple[float, Moments, Reconstruction]] = deque()
+        self._follower = model.neighbours.start(task)
 
     @torch.no_grad()
     def step(
@@ -60,7 +61,9 @@ class GrmStream:
             self._views = list(known) if usable[0] in known else usable
         last = self._recent[-1][0] if self._recent else None
         now = tick_time(timestamp, last, self._period)
-        moment = self._see(frames, usable, state)
+        seen = self._model.see(frames, usable)
+        row_state = None if state is None else np.asarray(state, dtype=np.float32)[None]
+        moment = self._model.moments(seen, self._views, row_state)
         if self._first is None or self._end is None:
             self._first = moment
             self._end = self._model.goal_moment(self._task, self._views, self._goal)
@@ -80,11 +83,5 @@ class GrmStream:
         while len(self._recent) > 1 and self._recent[1][0] < horizon:
             self._recent.popleft()
         task = self._model.config.tasks[self._task]
-        return answer(self._model.config, task, [row])[0]
-
-    def _see(
-        self, frames: Mapping[str, NDArray[np.uint8]], usable: list[str], state: NDArray[np.float32] | None
-    ) -> Moments:
-        seen = self._model.see(frames, usable)
-        row = None if state is None else np.asarray(state, dtype=np.float32)[None]
-        return self._model.moments(seen, self._views, row)
+        near = self._follower.follow(seen, np.array([now]))
+        return answer(self._model.config, task, [row], near)[0]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from lerobot.configs.rewards import RewardModelConfig
 
-from progress_rm.models.features import FeatureModelConfig
+from progress_rm.models.features import ExemplarModelConfig
 
 _FIRST_FRAME = -1_000_000
 """LeRobot clamps a delta index to the episode, so this one is the first frame."""
@@ -14,7 +14,7 @@ _FIRST_FRAME = -1_000_000
 
 @RewardModelConfig.register_subclass("multiview_sarm")
 @dataclass
-class MultiviewSarmConfig(FeatureModelConfig):
+class MultiviewSarmConfig(ExemplarModelConfig):
     """Stage-aware progress from any number of views (after SARM, arXiv 2509.25358)."""
 
     window: int = 6
@@ -44,12 +44,6 @@ class MultiviewSarmConfig(FeatureModelConfig):
     success from failure better where there are many demonstrations, and costs accuracy where there are few."""
     wrong_instruction: float = 0.1
     """Probability that a training window gets another task's instruction and must answer 0."""
-    exemplars: int = -1
-    """Frames a task remembered for the nearest-neighbour head; 0: none; -1: 6000 where demonstrations are few."""
-    exemplar_share: float = 0.5
-    """Share of the nearest-neighbour head in the evidence, where there is one."""
-    exemplar_rows: list[int] = field(default_factory=list)
-    """Frames remembered for each task; filled by training."""
     use_filter: bool = True
     """Put the causal stage filter between the heads and the reported progress."""
     evidence_rate: float = 4.5

@@ -19,9 +19,9 @@ from progress_rm.models.multiview_sarm.answers import Answers, StageEvidence
 from progress_rm.models.multiview_sarm.configuration_multiview_sarm import MultiviewSarmConfig
 from progress_rm.models.multiview_sarm.losses import losses
 from progress_rm.models.multiview_sarm.masks import dropped_views, stages_of_task
-from progress_rm.models.multiview_sarm.memory import ask_exemplars, fit_exemplars
 from progress_rm.models.multiview_sarm.network import Evidence, MultiviewSarmNetwork
 from progress_rm.models.multiview_sarm.sampling import sample_frames, sample_windows
+from progress_rm.models.remembered import ask_exemplars, fit_exemplars
 from progress_rm.windows import WindowSampler
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class MultiviewSarmRewardModel(FeatureModel):
         self.stages_of_task: Tensor
         self.register_buffer("stages_of_task", stages_of_task(config.tasks))
         self.exemplars = nn.ModuleList(
-            ExemplarHead(len(task.stages), len(config.views), self._blocks(), rows)
+            ExemplarHead(len(task.stages), len(config.views), self.blocks(), rows)
             for task, rows in zip(config.tasks, config.exemplar_rows, strict=False)
         )
         self.answers = Answers(config)
@@ -90,12 +90,8 @@ class MultiviewSarmRewardModel(FeatureModel):
         """See `FeatureModel.learn_statistics`; remembers frames where the options say so."""
         super().learn_statistics(data)
         if self.config.exemplars > 0 and not self.encoder_is_trained:
-            self.exemplars = fit_exemplars(data, self.config.views, self._blocks(), self.config.exemplars)
+            self.exemplars = fit_exemplars(data, self.config.views, self.blocks(), self.config.exemplars)
             self.config.exemplar_rows = [cast(ExemplarHead, head).rows for head in self.exemplars]
-
-    def _blocks(self) -> Sequence[int]:
-        """Widths of the parts of a feature vector that mean different things."""
-        return getattr(self._encoder, "blocks", None) or [int(self._encoder.dim)]
 
     def sample(self, data: TrainingData, rng: np.random.Generator, size: int) -> dict[str, Any]:
         """`size` windows of all tasks, with rewound and wrongly instructed ones among them."""

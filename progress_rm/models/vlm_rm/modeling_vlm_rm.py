@@ -92,7 +92,9 @@ class VlmRmRewardModel(CountedModel):
             progress = np.concatenate([self.track(e).progress for e in validation])
             self.config.success_scale, self.config.success_offset = fit_logistic(_centred(progress), done)
 
-    def extended(self, tasks: Sequence[TaskSpec], data: TrainingData) -> VlmRmRewardModel:
+    def extended(
+        self, tasks: Sequence[TaskSpec], data: TrainingData, copies: Sequence[EpisodeFeatures] = ()
+    ) -> VlmRmRewardModel:
         """A copy that knows the new tasks too; what it knew stays to the bit."""
         config = copy.deepcopy(self.config)
         known = len(config.tasks)

@@ -1,4 +1,4 @@
-"""The nearest-neighbour heads of `multiview_sarm`: one a task, for where demonstrations are few."""
+"""The nearest-neighbour heads of the families that have them: one a task, for where demonstrations are few."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from progress_datasets.errors import UserError
 from progress_rm.data import EpisodeFeatures, TrainingData
 from progress_rm.exemplars import ExemplarConfig, ExemplarHead, StageEvidence
+from progress_rm.models.base import TaskSpec
 
 
 def fit_exemplars(
@@ -24,27 +25,30 @@ def fit_exemplars(
     """
     heads = nn.ModuleList()
     for index, task in enumerate(data.tasks):
-        parts = [
-            part for episode in data.of_task(index) if (part := _known_frames(episode, views, sum(blocks)))
-        ]
-        if not parts:
+        head = remember(data.of_task(index), task, views, blocks, memory)
+        if head is None:
             raise UserError(
                 f"no stage of '{task.instruction}' is completed, so there is nothing to remember; "
                 "pass --model.exemplars=0"
             )
-        features, present, stages, within = (torch.cat(column) for column in zip(*parts, strict=True))
-        heads.append(
-            ExemplarHead.fit(
-                features,
-                stages,
-                within,
-                len(task.stages),
-                blocks,
-                present=present,
-                config=ExemplarConfig(memory=memory),
-            )
-        )
+        heads.append(head)
     return heads
+
+
+def remember(
+    episodes: Sequence[EpisodeFeatures],
+    task: TaskSpec,
+    views: Sequence[str],
+    blocks: Sequence[int],
+    memory: int,
+) -> ExemplarHead | None:
+    """Up to `memory` frames of a task whose stage and position in it are known; None where there are none."""
+    parts = [part for episode in episodes if (part := _known_frames(episode, views, sum(blocks)))]
+    if not parts:
+        return None
+    features, present, stages, within = (torch.cat(column) for column in zip(*parts, strict=True))
+    config = ExemplarConfig(memory=memory)
+    return ExemplarHead.fit(features, stages, within, len(task.stages), blocks, present, config)
 
 
 def ask_exemplars(
