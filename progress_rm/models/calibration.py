@@ -19,6 +19,18 @@ def logit(p: ArrayLike) -> Array:
     return np.asarray(np.log(p) - np.log1p(-p))
 
 
+def settled(done: NDArray[np.bool_], timestamps: Array, seconds: float) -> NDArray[np.bool_]:
+    """Frames [T] to calibrate an average over so many seconds on: without those where it cannot have noticed yet.
+
+    These are the first `seconds` in which the task is complete; the last frame stays.
+    """
+    kept = np.ones(len(done), dtype=np.bool_)
+    if done.any():
+        kept[done] = timestamps[done] >= timestamps[done.argmax()] + seconds
+        kept[-1] = True
+    return kept
+
+
 def fit_logistic(x: Array, y: NDArray[np.bool_]) -> tuple[float, float]:
     """Scale and offset of P(y | x) = σ(scale·x + offset), by maximum likelihood with Platt's (1999) smoothed targets.
 

@@ -1,7 +1,8 @@
-"""What a live query may be given at a tick."""
+"""What a live query may be given at a tick, and how it averages over ticks."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -30,6 +31,11 @@ def check_tick(
             )
         if not np.isfinite(state).all():
             raise UserError("the state is not finite; leave it out (state=None) where it is not known")
+
+
+def new_share(seconds: float, smooth_s: float) -> float:
+    """Weight of the newest value in an exponential average over `smooth_s`, so many seconds after the one before."""
+    return 1 - math.exp(-seconds / smooth_s) if smooth_s else 1.0
 
 
 def tick_time(timestamp: float | None, last: float | None, period: float) -> float:

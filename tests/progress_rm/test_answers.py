@@ -9,7 +9,7 @@ import pytest
 
 from progress_rm.models import MultiviewSarmConfig
 from progress_rm.models.base import TaskSpec
-from progress_rm.models.calibration import fit_logistic
+from progress_rm.models.calibration import fit_logistic, logit, settled
 from progress_rm.models.multiview_sarm.answers import Answers, StageEvidence
 
 TASK = TaskSpec("do it", ["first", "second"], [0.25, 0.75], [1.0, 3.0], 4.0)
@@ -64,6 +64,30 @@ def test_steps_equal_a_track(answers: Answers) -> None:
         state, estimate = answers.step(0, state, now, 0.1 if t else 0.0)
         assert estimate.progress == pytest.approx(track.progress[t], abs=1e-6)
         assert estimate.success == pytest.approx(track.success[t], abs=1e-6)
+
+
+def test_what_holds_persuades_more_than_what_flashes(answers: Answers) -> None:
+    """The say on success is an exponential average of its logits over `success_s`; 0 takes each frame by itself."""
+    seen = evidence([[1e-3, 1 - 1e-3]] * 20, within=0.9, done=0.01)
+    held, flashed = seen.done.copy(), seen.done.copy()
+    held[10:], flashed[19:] = 0.99, 0.99
+    times = np.arange(20) / 10
+    long, short = (answers.track(0, replace(seen, done=done), times).success for done in (held, flashed))
+    assert long[-1] > 0.95 > 0.2 > short[-1] > short[-2]
+    share = 1 - np.exp(-0.1 / answers.config.success_s)
+    before, now = (logit(done * (1 - 1e-3)) for done in (0.01, 0.99))
+    assert logit(short[-1]) == pytest.approx((1 - share) * before + share * now, abs=0.05)
+    answers.config.success_s = 0.0
+    long, short = (answers.track(0, replace(seen, done=done), times).success for done in (held, flashed))
+    assert short[-1] == pytest.approx(long[-1])
+
+
+def test_it_is_calibrated_where_it_can_have_noticed() -> None:
+    done, times = np.arange(10) >= 6, np.arange(10) / 10
+    assert settled(done, times, 0.0).all()
+    np.testing.assert_array_equal(np.flatnonzero(~settled(done, times, 0.15)), [6, 7])
+    np.testing.assert_array_equal(np.flatnonzero(~settled(done, times, 9.0)), [6, 7, 8])
+    assert settled(np.zeros(10, np.bool_), times, 9.0).all()
 
 
 def test_logistic_fit_recovers_the_truth() -> None:

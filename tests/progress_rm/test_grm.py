@@ -23,7 +23,8 @@ from progress_rm.models.grm.configuration_grm import ESTIMATES, GrmConfig
 from progress_rm.models.grm.hops import advance, balanced_pairs, hop
 from progress_rm.models.grm.losses import allowed, two_hot
 from progress_rm.models.grm.modeling_grm import GrmRewardModel
-from progress_rm.models.grm.reconstruct import START, Hop, earlier_moments, new_share, reconstruct
+from progress_rm.models.grm.reconstruct import START, Hop, earlier_moments, reconstruct
+from progress_rm.models.ticks import new_share
 
 UNIT = st.floats(0, 1)
 

@@ -18,9 +18,9 @@ from progress_rm.models.grm.reconstruct import (
     Hop,
     Reconstruction,
     earlier_moments,
-    new_share,
     reconstruct,
 )
+from progress_rm.models.ticks import new_share
 
 if TYPE_CHECKING:
     from progress_rm.models.grm.configuration_grm import GrmConfig

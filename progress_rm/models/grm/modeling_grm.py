@@ -13,7 +13,7 @@ from torch import Tensor
 from progress_datasets.errors import UserError
 from progress_rm.data import EpisodeFeatures, TrainingData
 from progress_rm.models.base import ProgressTrack, TaskSpec
-from progress_rm.models.calibration import fit_logistic
+from progress_rm.models.calibration import fit_logistic, settled
 from progress_rm.models.grm.anchors import Memory
 from progress_rm.models.grm.answers import HopEvidence, answer, belief, blended, mean_square, reconstruct_all
 from progress_rm.models.grm.comparer import HopComparer, Views
@@ -202,8 +202,15 @@ class GrmRewardModel(HopComparer):
         error, stated = progress - np.concatenate(truth), float(np.mean(variance))
         config.uncertainty_scale = float(np.sqrt(np.mean(error**2) / max(stated, 1e-9)))
         done = np.concatenate([one.done for one in labels])
+        kept = np.concatenate(
+            [
+                settled(one.done, e.timestamps, config.smooth_s)
+                for one, e in zip(labels, validation, strict=True)
+            ]
+        )
         if done.any() and not done.all():
-            config.success_scale, config.success_offset = fit_logistic(belief(config, flat, flat_near), done)
+            said = belief(config, flat, flat_near)
+            config.success_scale, config.success_offset = fit_logistic(said[kept], done[kept])
 
     def stream(self, task: str | None = None, goal: Views | None = None) -> Any:
         """Start a live query for the task with this instruction (the only task, if None and there is one).

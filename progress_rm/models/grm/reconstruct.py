@@ -7,7 +7,6 @@ is done a moment at a time, so that a live stream and a whole episode give the s
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -104,11 +103,6 @@ def reconstruct(
         apart = [(values[name] - values[fusion]) ** 2 for name in ("incremental", "forward", "backward")]
         spread[fusion] = within + sum(apart) / 3
     return Reconstruction(values, spread, last.done + share * (done - last.done))
-
-
-def new_share(seconds: float, smooth_s: float) -> float:
-    """Weight of the newest value in an exponential average over `smooth_s`, so many seconds after the one before."""
-    return 1 - math.exp(-seconds / smooth_s) if smooth_s else 1.0
 
 
 def earlier_moments(timestamps: NDArray[np.float64], hop_s: float) -> NDArray[np.int64]:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from progress_rm.models.base import ProgressEstimate
 from progress_rm.models.grm.answers import answer
 from progress_rm.models.grm.network import Moments
-from progress_rm.models.grm.reconstruct import START, Reconstruction, earlier_moments, new_share
-from progress_rm.models.ticks import check_tick, tick_time
+from progress_rm.models.grm.reconstruct import START, Reconstruction, earlier_moments
+from progress_rm.models.ticks import check_tick, new_share, tick_time
 
 if TYPE_CHECKING:
     from progress_rm.models.grm.modeling_grm import GrmRewardModel

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from progress_rm.models.base import ProgressEstimate, ProgressTrack
-from progress_rm.models.calibration import fit_logistic, logit
+from progress_rm.models.calibration import fit_logistic, logit, settled
+from progress_rm.models.ticks import new_share
 from progress_rm.stage_filter import FilterState, StageEstimate, StageFilter, StageFilterConfig
 
 if TYPE_CHECKING:
@@ -101,6 +102,14 @@ class _Belief:
         return _Belief(*((1 - share) * mine + share * theirs for mine, theirs in pairs))
 
 
+@dataclass(frozen=True)
+class AnswerState:
+    """Between two frames: the filter's belief, and what spoke for success so far, a logit; None before the first."""
+
+    filter: FilterState
+    said: float | None = None
+
+
 class Answers:
     """The filters of a model's tasks and its calibration; reads and writes the model's config."""
 
@@ -114,31 +123,35 @@ class Answers:
             StageFilter.fit([task.durations_s], task.priors, config=settings) for task in self.config.tasks
         ]
 
-    def start(self, task: int) -> FilterState:
-        """The filter's state before an episode."""
-        return self._filters[task].start()
+    def start(self, task: int) -> AnswerState:
+        """The state before an episode."""
+        return AnswerState(self._filters[task].start())
 
     def step(
-        self, task: int, state: FilterState, evidence: StageEvidence, dt: float
-    ) -> tuple[FilterState, ProgressEstimate]:
+        self, task: int, state: AnswerState, evidence: StageEvidence, dt: float
+    ) -> tuple[AnswerState, ProgressEstimate]:
         """One frame: `evidence` of T = 1, `dt` seconds after the last."""
-        if not self.config.use_filter:
-            return state, self.unfiltered(task, evidence)[0]
-        state, estimate = self._filters[task].step(
-            state, evidence.log_stage[0], evidence.within[0], dt, evidence.spread[0]
-        )
-        return state, self._joined(task, _Belief.filtered([estimate]), evidence)[0]
+        believed, filtered = state.filter, None
+        if self.config.use_filter:
+            believed, estimate = self._filters[task].step(
+                state.filter, evidence.log_stage[0], evidence.within[0], dt, evidence.spread[0]
+            )
+            filtered = _Belief.filtered([estimate])
+        belief, stages = self._joined(task, filtered, evidence)
+        said = self._said(evidence, belief)
+        if state.said is not None:
+            said = state.said + new_share(dt, self.config.success_s) * (said - state.said)
+        return AnswerState(believed, float(said[0])), self._make(task, belief, stages, evidence, said)[0]
 
     def track(self, task: int, evidence: StageEvidence, timestamps: Array) -> ProgressTrack:
         """A whole episode; equals T calls of `step`."""
-        if not self.config.use_filter:
-            return self.unfiltered(task, evidence)
-        return self._joined(task, self._filtered(self._filters[task], evidence, timestamps), evidence)
+        belief, stages, said = self._over_time(task, evidence, timestamps)
+        return self._make(task, belief, stages, evidence, said)
 
     def unfiltered(self, task: int, evidence: StageEvidence) -> ProgressTrack:
         """Each frame on its own."""
         belief = self._alone(task, evidence)
-        return self._make(task, belief, belief.stages, evidence)
+        return self._make(task, belief, belief.stages, evidence, self._said(evidence, belief))
 
     def calibrate(
         self, validation: Sequence[EpisodeFeatures], tasks: Sequence[int], evidence: Sequence[StageEvidence]
@@ -148,14 +161,16 @@ class Answers:
         if self.config.use_filter:
             self._choose(validation, tasks, evidence)
         self.config.success_scale, self.config.success_offset = 1.0, 0.0
-        success, done = [], []
+        found, done = [], []
         for episode, task, seen in zip(validation, tasks, evidence, strict=True):
             assert episode.labels is not None
-            success.append(self.track(task, seen, episode.timestamps).success)
-            done.append(episode.labels.done)
+            _, _, said = self._over_time(task, seen, episode.timestamps)
+            kept = settled(episode.labels.done, episode.timestamps, self.config.success_s)
+            found.append(said[kept])
+            done.append(episode.labels.done[kept])
         outcome = np.concatenate(done)
         if outcome.any() and not outcome.all():
-            scale, offset = fit_logistic(logit(np.concatenate(success)), outcome)
+            scale, offset = fit_logistic(np.concatenate(found), outcome)
             self.config.success_scale, self.config.success_offset = scale, offset
 
     def _choose(
@@ -200,20 +215,45 @@ class Answers:
             rows.append(estimate)
         return _Belief.filtered(rows)
 
-    def _joined(self, task: int, filtered: _Belief, evidence: StageEvidence) -> ProgressTrack:
-        belief = filtered.mixed_with(self._alone(task, evidence), 1 - self.config.filter_share)
-        return self._make(task, belief, filtered.stages, evidence)
+    def _over_time(
+        self, task: int, evidence: StageEvidence, timestamps: Array
+    ) -> tuple[_Belief, Array, Array]:
+        """Of a whole episode: what is believed, the reported stages, and what speaks for success, averaged."""
+        use = self.config.use_filter
+        filtered = self._filtered(self._filters[task], evidence, timestamps) if use else None
+        belief, stages = self._joined(task, filtered, evidence)
+        said = self._said(evidence, belief)
+        for t, dt in enumerate(np.diff(timestamps), start=1):
+            said[t] = said[t - 1] + new_share(float(dt), self.config.success_s) * (said[t] - said[t - 1])
+        return belief, stages, said
 
-    def _make(self, task: int, belief: _Belief, stages: Array, evidence: StageEvidence) -> ProgressTrack:
+    def _joined(self, task: int, filtered: _Belief | None, evidence: StageEvidence) -> tuple[_Belief, Array]:
+        """What is believed, and the reported stages."""
+        alone = self._alone(task, evidence)
+        if filtered is None:
+            return alone, alone.stages
+        return filtered.mixed_with(alone, 1 - self.config.filter_share), filtered.stages
+
+    def _match(self, evidence: StageEvidence) -> Array:
+        several = self.config.use_instruction and len(self.config.tasks) > 1
+        return evidence.match if several else np.ones(len(evidence.match))
+
+    def _said(self, evidence: StageEvidence, belief: _Belief) -> Array:
+        """What each frame says for success, a logit [T].
+
+        Only the last stage can be the one that is complete, so the done head is believed as far as the stages agree.
+        """
+        return logit(self._match(evidence) * evidence.done * belief.stages[:, -1])
+
+    def _make(
+        self, task: int, belief: _Belief, stages: Array, evidence: StageEvidence, said: Array
+    ) -> ProgressTrack:
         """Mixture of "complete" (progress 1), "under way" (as believed) and "another task" (progress 0).
 
-        Only the last stage can be the one that is complete, so the done head is believed as far as the stages agree,
-        and "complete" weighs as much as its calibrated probability: an episode that is called a success ends at 1.
+        "Complete" weighs as much as its calibrated probability: an episode that is called a success ends at 1.
         """
-        several = self.config.use_instruction and len(self.config.tasks) > 1
-        match = evidence.match if several else np.ones(len(belief.mean))
-        done = self.config.success_scale * logit(match * evidence.done * belief.stages[:, -1])
-        success = 1 / (1 + np.exp(-(done + self.config.success_offset)))
+        match = self._match(evidence)
+        success = 1 / (1 + np.exp(-(self.config.success_scale * said + self.config.success_offset)))
         progress = success + (1 - success) * match * belief.mean
         variance = success + (1 - success) * match * belief.second - progress**2
         return ProgressTrack(

@@ -50,6 +50,8 @@ class MultiviewSarmConfig(ExemplarModelConfig):
     """How much the filter trusts a second of evidence; chosen on the validation episodes."""
     filter_share: float = 1.0
     """The filter's share in progress, the rest being each frame's own; chosen on the validation episodes."""
+    success_s: float = 0.3
+    """Seconds over which what speaks for success is averaged, exponentially, so that one frame persuades nobody."""
 
     @property
     def observation_delta_indices(self) -> list[int]:

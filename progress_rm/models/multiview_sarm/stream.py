@@ -24,7 +24,7 @@ class MultiviewSarmStream:
     def __init__(self, model: MultiviewSarmRewardModel, task: int, words: Tensor) -> None:
         model.eval()
         self._model, self._task, self._words = model, task, words
-        self._filter = model.answers.start(task)
+        self._state = model.answers.start(task)
         self._period = 1 / model.config.fps
         self._first: Tensor | None = None
         self._recent: deque[tuple[float, Tensor]] = deque()
@@ -62,5 +62,5 @@ class MultiviewSarmStream:
             tokens[None], torch.from_numpy(mask), self._task, self._words, seen
         )
         dt = 0.0 if last is None else now - last
-        self._filter, estimate = self._model.answers.step(self._task, self._filter, evidence, dt)
+        self._state, estimate = self._model.answers.step(self._task, self._state, evidence, dt)
         return estimate

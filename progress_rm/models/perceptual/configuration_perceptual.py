@@ -41,6 +41,8 @@ class PerceptualConfig(FeatureModelConfig):
     """How much the filter trusts a second of evidence; chosen on the validation episodes."""
     filter_share: float = 1.0
     """The filter's share in progress, the rest being each frame's own; chosen on the validation episodes."""
+    success_s: float = 0.3
+    """Seconds over which what speaks for success is averaged, exponentially, so that one frame persuades nobody."""
     use_filter: bool = True
     """Put the causal stage filter between the Gaussians and the reported progress."""
     use_instruction: bool = True

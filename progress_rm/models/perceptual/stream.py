@@ -20,7 +20,7 @@ class PerceptualStream:
 
     def __init__(self, model: PerceptualRewardModel, task: int) -> None:
         self._model, self._task = model, task
-        self._filter = model.answers.start(task)
+        self._state = model.answers.start(task)
         self._period = 1 / model.config.fps
         self._last: float | None = None
 
@@ -42,6 +42,6 @@ class PerceptualStream:
         row = None if state is None else np.asarray(state, dtype=np.float32)[None]
         evidence = self._model.ask(seen, row, 1, self._task)
         dt = 0.0 if self._last is None else now - self._last
-        self._filter, estimate = self._model.answers.step(self._task, self._filter, evidence, dt)
+        self._state, estimate = self._model.answers.step(self._task, self._state, evidence, dt)
         self._last = now
         return estimate
