@@ -88,6 +88,8 @@ class ExemplarHead(nn.Module):
         self.register_buffer("known", torch.zeros(experts, rows, dtype=torch.bool))
         self.register_buffer("votes", torch.zeros(rows, num_stages))
         self.register_buffer("tau", torch.zeros(rows))
+        self._ready: tuple[Tensor, Tensor] | None = None
+        self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
 
     @classmethod
     def fit(
@@ -183,11 +185,21 @@ class ExemplarHead(nn.Module):
         square = ((weight * torch.stack(squares, 1)).sum(1) + 1e-6 / 3) / mass
         return StageEvidence(log_probs, mean.clamp(0, 1), (square - mean**2).clamp(min=1e-6).sqrt())
 
+    def _remembered(self) -> tuple[Tensor, Tensor]:
+        """The memory as float32 and its rows' squared lengths, infinite where a row is not known; made once."""
+        if self._ready is None or self._ready[0].device != self.memory.device:
+            memory = self.memory.float()
+            self._ready = memory, (memory**2).sum(2).masked_fill(~self.known, torch.inf)
+        return self._ready
+
     def _nearness(self, expert: int, block: Tensor) -> Tensor:
         """[B, rows] kernel values, the nearest row's being 1."""
         query = (block - self.mean[expert, : block.shape[1]]) @ self.projection[expert, : block.shape[1]]
-        memory = self.memory[expert].float()
-        distance = (query**2).sum(1, keepdim=True) + (memory**2).sum(1)[None] - 2 * query @ memory.T
-        distance = distance.masked_fill(~self.known[expert][None], torch.inf)
+        memory, squares = self._remembered()
+        distance = (query**2).sum(1, keepdim=True) + squares[expert][None] - 2 * query @ memory[expert].T
         distance = distance - distance.amin(1, keepdim=True)
         return torch.exp(-distance / (self.config.temperature * self.scale[expert]))
+
+
+def _forget(head: ExemplarHead, _: object) -> None:
+    head._ready = None

@@ -97,3 +97,7 @@ def test_memory_is_bounded_and_saved_whole(tmp_path: Path) -> None:
     empty = ExemplarHead(STAGES, VIEWS, BLOCKS, head.rows, config)
     load_model(empty, tmp_path / "head.safetensors")
     torch.testing.assert_close(empty(features), head(features))
+    other = ExemplarHead.fit(features.flip(0), stage, tau, STAGES, BLOCKS, config=config)
+    assert not torch.allclose(other(features).tau, head(features).tau)
+    load_model(other, tmp_path / "head.safetensors")
+    torch.testing.assert_close(other(features), head(features))
