@@ -91,6 +91,27 @@ class ExemplarModelConfig(FeatureModelConfig):
             raise UserError(f"exemplar_share={self.exemplar_share} is not in [0, 1]")
 
 
+@dataclass
+class FilteredModelConfig(FeatureModelConfig):
+    """Options of families that say which stage it is, and answer through the stage filter."""
+
+    use_instruction: bool = True
+    """Read the instruction, and answer 0 where the video shows another task."""
+    use_filter: bool = True
+    """Put the causal stage filter between what each frame says and the reported progress."""
+    evidence_rate: float = 4.5
+    """How much the filter trusts a second of evidence; chosen on the validation episodes."""
+    filter_share: float = 1.0
+    """The filter's share in progress, the rest being each frame's own; chosen on the validation episodes."""
+    success_s: float = 0.3
+    """Seconds over which what speaks for success is averaged, exponentially, so that one frame persuades nobody."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.success_s < 0:
+            raise UserError(f"success_s must not be negative, not {self.success_s}")
+
+
 class FeatureModel(ProgressRewardModel, ABC):
     """A model with an image encoder; a subclass calls `prepare` once its config is filled."""
 

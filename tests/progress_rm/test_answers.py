@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+from progress_datasets.errors import UserError
 from progress_rm.models import MultiviewSarmConfig
 from progress_rm.models.base import TaskSpec
 from progress_rm.models.calibration import fit_logistic, logit, settled
@@ -80,6 +81,11 @@ def test_what_holds_persuades_more_than_what_flashes(answers: Answers) -> None:
     answers.config.success_s = 0.0
     long, short = (answers.track(0, replace(seen, done=done), times).success for done in (held, flashed))
     assert short[-1] == pytest.approx(long[-1])
+
+
+def test_time_does_not_run_backwards() -> None:
+    with pytest.raises(UserError, match="success_s"):
+        MultiviewSarmConfig(success_s=-0.1)
 
 
 def test_it_is_calibrated_where_it_can_have_noticed() -> None:

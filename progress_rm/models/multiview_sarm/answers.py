@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from progress_rm.data import EpisodeFeatures
     from progress_rm.exemplars import StageEvidence as Exemplars
-    from progress_rm.models.multiview_sarm.configuration_multiview_sarm import MultiviewSarmConfig
+    from progress_rm.models.features import FilteredModelConfig
     from progress_rm.models.multiview_sarm.network import Evidence
 
 Array = NDArray[np.float64]
@@ -113,7 +113,7 @@ class AnswerState:
 class Answers:
     """The filters of a model's tasks and its calibration; reads and writes the model's config."""
 
-    def __init__(self, config: MultiviewSarmConfig) -> None:
+    def __init__(self, config: FilteredModelConfig) -> None:
         self.config = config
         self._filters = self._make_filters(config.evidence_rate)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lerobot.configs.rewards import RewardModelConfig
 
-from progress_rm.models.features import ExemplarModelConfig
+from progress_rm.models.features import ExemplarModelConfig, FilteredModelConfig
 
 _FIRST_FRAME = -1_000_000
 """LeRobot clamps a delta index to the episode, so this one is the first frame."""
@@ -14,15 +14,13 @@ _FIRST_FRAME = -1_000_000
 
 @RewardModelConfig.register_subclass("multiview_sarm")
 @dataclass
-class MultiviewSarmConfig(ExemplarModelConfig):
+class MultiviewSarmConfig(FilteredModelConfig, ExemplarModelConfig):
     """Stage-aware progress from any number of views (after SARM, arXiv 2509.25358)."""
 
     window: int = 6
     """Number of recent frames a query sees, besides the episode's first."""
     spacing_s: float = 0.5
     """Seconds between two of them."""
-    use_instruction: bool = True
-    """Read the instruction, and answer 0 where the video shows another task."""
     hidden: int = 128
     """Width of the transformers."""
     layers: int = 2
@@ -44,14 +42,6 @@ class MultiviewSarmConfig(ExemplarModelConfig):
     success from failure better where there are many demonstrations, and costs accuracy where there are few."""
     wrong_instruction: float = 0.1
     """Probability that a training window gets another task's instruction and must answer 0."""
-    use_filter: bool = True
-    """Put the causal stage filter between the heads and the reported progress."""
-    evidence_rate: float = 4.5
-    """How much the filter trusts a second of evidence; chosen on the validation episodes."""
-    filter_share: float = 1.0
-    """The filter's share in progress, the rest being each frame's own; chosen on the validation episodes."""
-    success_s: float = 0.3
-    """Seconds over which what speaks for success is averaged, exponentially, so that one frame persuades nobody."""
 
     @property
     def observation_delta_indices(self) -> list[int]:

@@ -12,7 +12,7 @@ from lerobot.configs.rewards import RewardModelConfig
 
 from progress_datasets.errors import UserError
 from progress_rm.encoders.trained import NAMES as TRAINED
-from progress_rm.models.features import FeatureModelConfig
+from progress_rm.models.features import FilteredModelConfig
 
 if TYPE_CHECKING:
     from progress_datasets.episodes import EpisodeDataset
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @RewardModelConfig.register_subclass("perceptual")
 @dataclass
-class PerceptualConfig(FeatureModelConfig):
+class PerceptualConfig(FilteredModelConfig):
     """Steps found in a handful of unannotated demonstrations, each a Gaussian (after Sermanet et al., 1612.06699)."""
 
     needs: ClassVar[str] = "a handful of demonstrations without annotations"
@@ -37,14 +37,6 @@ class PerceptualConfig(FeatureModelConfig):
     """Features kept for each step: those that tell it best from the rest."""
     later: float = 1.1
     """How much more each step weighs than its time says, compared with the one before; the paper's rewards double."""
-    evidence_rate: float = 4.5
-    """How much the filter trusts a second of evidence; chosen on the validation episodes."""
-    filter_share: float = 1.0
-    """The filter's share in progress, the rest being each frame's own; chosen on the validation episodes."""
-    success_s: float = 0.3
-    """Seconds over which what speaks for success is averaged, exponentially, so that one frame persuades nobody."""
-    use_filter: bool = True
-    """Put the causal stage filter between the Gaussians and the reported progress."""
     use_instruction: bool = True
     """Part of every family's options; here the instruction only says which task is meant."""
 

@@ -47,7 +47,7 @@ class PerceptualRewardModel(CountedModel):
         self._width = int(self._encoder.dim)
         features = len(config.views) * self._width + config.state_size
         self.gaussians = nn.ModuleList(StepGaussians(len(task.stages), features) for task in config.tasks)
-        self.answers = Answers(cast(Any, config))
+        self.answers = Answers(config)
 
     # --- what the trainer asks for ------------------------------------------------------------------------------
 
@@ -67,7 +67,7 @@ class PerceptualRewardModel(CountedModel):
             rows, there, step, within = (torch.cat(column) for column in zip(*parts, strict=True))
             head = cast(StepGaussians, self.gaussians[task])
             head.fit(rows, there, step, within, self.config.selected)
-        self.answers = Answers(cast(Any, self.config))
+        self.answers = Answers(self.config)
 
     def _known(self, episode: EpisodeFeatures) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
         """Features, which are there, step, and position in it, of the moments whose step is known and succeeds."""
