@@ -165,6 +165,11 @@ class ProgressModelConfig(RewardModelConfig):
         return learn_tasks(datasets, self.label_scheme)
 
     @property
+    def settling_s(self) -> float:
+        """Seconds over which what speaks for success is averaged, so that it lags behind."""
+        return 0.0
+
+    @property
     def texts(self) -> TextEncoder:
         """The text encoder.
 

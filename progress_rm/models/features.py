@@ -111,6 +111,11 @@ class FilteredModelConfig(FeatureModelConfig):
         if self.success_s < 0:
             raise UserError(f"success_s must not be negative, not {self.success_s}")
 
+    @property
+    def settling_s(self) -> float:
+        """See `ProgressModelConfig.settling_s`."""
+        return self.success_s
+
 
 class FeatureModel(ProgressRewardModel, ABC):
     """A model with an image encoder; a subclass calls `prepare` once its config is filled."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import draccus
 import numpy as np
@@ -22,7 +22,7 @@ from progress_datasets.errors import UserError
 from progress_rm.data import EpisodeFeatures, TrainingData
 from progress_rm.encoders.base import Encoder
 from progress_rm.models.base import ProgressEstimate, ProgressRewardModel, ProgressStream, ProgressTrack
-from progress_rm.models.calibration import fit_logistic, logit
+from progress_rm.models.calibration import fit_logistic, logit, settled
 from progress_rm.models.ensemble.configuration_ensemble import EnsembleConfig
 from progress_rm.models.ensemble.encoders import SideBySide
 
@@ -113,7 +113,11 @@ class EnsembleRewardModel(ProgressRewardModel):
         config.uncertainty_scale = float(np.sqrt(np.mean(error**2) / max(np.mean(stated**2), 1e-9)))
         if done.any() and not done.all():
             beliefs = logit(np.concatenate([track.success for track in tracks]))
-            config.success_scale, config.success_offset = fit_logistic(beliefs, done)
+            lag = max(float(cast(Any, member).config.settling_s) for member in self.members)
+            kept = np.concatenate(
+                [settled(one.done, e.timestamps, lag) for one, e in zip(labels, validation, strict=True)]
+            )
+            config.success_scale, config.success_offset = fit_logistic(beliefs[kept], done[kept])
 
     def track(self, episode: EpisodeFeatures) -> ProgressTrack:
         """The causal answer for every frame of an episode."""

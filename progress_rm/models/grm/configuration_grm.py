@@ -89,6 +89,11 @@ class GrmConfig(ExemplarModelConfig):
         return 0.1 if self.use_instruction and self.texts.is_semantic else 0.0
 
     @property
+    def settling_s(self) -> float:
+        """See `ProgressModelConfig.settling_s`."""
+        return self.smooth_s
+
+    @property
     def window(self) -> int:
         """What LeRobot's data loader gives beside the first frame: now."""
         return 1
