@@ -15,7 +15,7 @@ import progress_rm
 from progress_datasets.episodes import EpisodeDataset
 from progress_datasets.errors import UserError
 from progress_rm.cli import call
-from progress_rm.data import EpisodeFeatures, FeatureCache, load_episodes
+from progress_rm.data import EpisodeFeatures, FeatureCache, TrainingData, load_episodes
 from progress_rm.models.grm.answers import blended
 from progress_rm.models.grm.configuration_grm import GrmConfig
 from progress_rm.models.grm.modeling_grm import GrmRewardModel
@@ -68,6 +68,11 @@ def folder(few: EpisodeDataset, tmp_path_factory: pytest.TempPathFactory) -> Pat
         ],
     )
     return output
+
+
+@pytest.fixture(scope="module")
+def grm_of_two(tiny_grm: Path) -> GrmRewardModel:
+    return read(tiny_grm)
 
 
 @pytest.fixture(scope="module")
@@ -142,24 +147,60 @@ def test_views_that_no_demonstration_has_are_not_asked(
     assert all(found is not None for found in follower.follow(one, episode.timestamps))
 
 
-def test_only_the_task_adapted_to_is_followed(
+def test_only_tasks_adapted_to_are_followed(
     tiny_grm: Path, make_toy: Any, two_tasks: list[EpisodeDataset], tmp_path: Path, contract: Any
 ) -> None:
-    new = make_toy(tmp_path / "new", 1, task="bring the green one there", seed=90)
-    call(
-        "adapt",
-        [
-            *(f"--model.path={tiny_grm}", f"--dataset.root={new.root}", f"--output_dir={tmp_path / 'run'}"),
-            *(f"--cache_dir={tmp_path}", "--steps=4", "--copies=2", "--batch_size=16"),
-        ],
-    )
-    model = read(tmp_path / "run")
-    *old, rows = model.config.exemplar_rows
+    """One after the other; what was remembered of the first is there after the second."""
+    new = []
+    for number, words in enumerate(("bring the green one there", "lift the yellow one")):
+        new.append(make_toy(tmp_path / f"new{number}", 1, task=words, seed=90 + number))
+        call(
+            "adapt",
+            [
+                f"--model.path={tmp_path / f'run{number - 1}' if number else tiny_grm}",
+                *(f"--dataset.root={new[-1].root}", f"--output_dir={tmp_path / f'run{number}'}"),
+                *(f"--cache_dir={tmp_path}", "--steps=4", "--copies=2", "--batch_size=16"),
+            ],
+        )
+    model = read(tmp_path / "run1")
+    *old, first, second = model.config.exemplar_rows
     assert not any(old)
-    assert rows == 3 * new.length(0)
-    episode = episode_of(model, new, tmp_path)
-    assert not contract.same(
-        model.track(episode), read(tmp_path / "run", "exemplar_share=0").track(episode), len(episode)
-    )
+    assert [first, second] == [3 * demonstration.length(0) for demonstration in new]
+    for number, demonstration in enumerate(new):
+        episode = episode_of(model, demonstration, tmp_path)
+        plain = read(tmp_path / "run1", "exemplar_share=0").track(episode)
+        assert not contract.same(model.track(episode), plain, len(episode))
+        followed = [
+            [
+                one.progress
+                for one in m.neighbours.start(len(old) + number).follow(episode.features, episode.timestamps)
+                if one
+            ]
+            for m in (read(tmp_path / f"run{number}"), model)
+        ]
+        assert len(followed[0]) == len(episode)
+        np.testing.assert_allclose(followed[0], followed[1], atol=1e-6)
     known = episode_of(model, two_tasks[0], tmp_path)
     assert model.neighbours.start(0).follow(known.features, known.timestamps) == [None] * len(known)
+
+
+def test_a_demonstration_that_completes_nothing_is_not_remembered(
+    grm_of_two: GrmRewardModel, make_toy: Any, tmp_path: Path
+) -> None:
+    new = make_toy(tmp_path / "new", 1, task="bring the green one there", seed=90)
+    episode = episode_of(grm_of_two, new, tmp_path)
+    [spec] = grm_of_two.config.learn_tasks([new])
+    [labelled] = load_episodes(
+        new,
+        FeatureCache(tmp_path, grm_of_two.encoder()),
+        tasks=[spec],
+        scheme="duration_prior",
+        use_state=True,
+    )
+    assert labelled.labels is not None
+    nowhere = replace(labelled.labels, within=np.full(len(labelled), np.nan, np.float32))
+    model = grm_of_two.extended(
+        [spec], TrainingData([replace(labelled, labels=nowhere)], [*grm_of_two.config.tasks, spec])
+    )
+    assert not any(model.config.exemplar_rows)
+    assert np.isfinite(model.track(episode).progress).all()
