@@ -23,6 +23,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "only_wrist": {"views": ["wrist"]},
     "no_state": {"use_state": False},
     "no_window": {"window": 1},
+    "long_window": {"window": 16, "spacing_s": 0.75},
     "no_rewind": {"rewind": 0.0},
     "no_filter": {"use_filter": False},
     "more_ends": {"ends": 0.25},
