@@ -8,7 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
+
+    from progress_rm.data import EpisodeFeatures
 
 Array = NDArray[np.float64]
 
@@ -29,6 +33,25 @@ def settled(done: NDArray[np.bool_], timestamps: Array, seconds: float) -> NDArr
         kept[done] = timestamps[done] >= timestamps[done.argmax()] + seconds
         kept[-1] = True
     return kept
+
+
+def fit_success(
+    said: Array, validation: Sequence[EpisodeFeatures], seconds: float = 0.0
+) -> tuple[float, float]:
+    """`fit_logistic` on labelled episodes; (1, 0) where only complete or only unfinished frames are among them.
+
+    Args:
+        said: what speaks for success, of all their frames one after the other, any real numbers.
+        validation: the episodes.
+        seconds: over which `said` is an average.
+    """
+    labelled = [
+        (episode.labels.done, episode.timestamps) for episode in validation if episode.labels is not None
+    ]
+    done = np.concatenate([now for now, _ in labelled])
+    kept = np.concatenate([settled(*one, seconds) for one in labelled])
+    both = bool(done.any() and not done.all())
+    return fit_logistic(said[kept], done[kept]) if both else (1.0, 0.0)
 
 
 def fit_logistic(x: Array, y: NDArray[np.bool_]) -> tuple[float, float]:

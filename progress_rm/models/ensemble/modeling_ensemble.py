@@ -22,7 +22,7 @@ from progress_datasets.errors import UserError
 from progress_rm.data import EpisodeFeatures, TrainingData
 from progress_rm.encoders.base import Encoder
 from progress_rm.models.base import ProgressEstimate, ProgressRewardModel, ProgressStream, ProgressTrack
-from progress_rm.models.calibration import fit_logistic, logit, settled
+from progress_rm.models.calibration import fit_success, logit
 from progress_rm.models.ensemble.configuration_ensemble import EnsembleConfig
 from progress_rm.models.ensemble.encoders import SideBySide
 
@@ -107,17 +107,12 @@ class EnsembleRewardModel(ProgressRewardModel):
         config.success_scale, config.success_offset, config.uncertainty_scale = 1.0, 0.0, 1.0
         tracks = [self.track(episode) for episode in validation]
         labels = [episode.labels for episode in validation if episode.labels is not None]
-        done = np.concatenate([one.done for one in labels])
         error = np.concatenate([t.progress - one.progress for t, one in zip(tracks, labels, strict=True)])
         stated = np.concatenate([track.uncertainty for track in tracks])
         config.uncertainty_scale = float(np.sqrt(np.mean(error**2) / max(np.mean(stated**2), 1e-9)))
-        if done.any() and not done.all():
-            beliefs = logit(np.concatenate([track.success for track in tracks]))
-            lag = max(float(cast(Any, member).config.settling_s) for member in self.members)
-            kept = np.concatenate(
-                [settled(one.done, e.timestamps, lag) for one, e in zip(labels, validation, strict=True)]
-            )
-            config.success_scale, config.success_offset = fit_logistic(beliefs[kept], done[kept])
+        beliefs = logit(np.concatenate([track.success for track in tracks]))
+        lag = max(float(cast(Any, member).config.settling_s) for member in self.members)
+        config.success_scale, config.success_offset = fit_success(beliefs, validation, lag)
 
     def track(self, episode: EpisodeFeatures) -> ProgressTrack:
         """The causal answer for every frame of an episode."""

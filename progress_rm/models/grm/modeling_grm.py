@@ -13,7 +13,7 @@ from torch import Tensor
 from progress_datasets.errors import UserError
 from progress_rm.data import EpisodeFeatures, TrainingData
 from progress_rm.models.base import ProgressTrack, TaskSpec
-from progress_rm.models.calibration import fit_logistic, settled
+from progress_rm.models.calibration import fit_success
 from progress_rm.models.grm.anchors import Memory
 from progress_rm.models.grm.answers import HopEvidence, answer, belief, blended, mean_square, reconstruct_all
 from progress_rm.models.grm.comparer import HopComparer, Views
@@ -185,7 +185,7 @@ class GrmRewardModel(HopComparer):
     def calibrate(self, validation: Sequence[EpisodeFeatures]) -> None:
         """Fit stated deviations and the success probability, and note the error of every perspective and fusion."""
         config = self.config
-        config.uncertainty_scale, config.success_scale, config.success_offset = 1.0, 1.0, 0.0
+        config.uncertainty_scale = 1.0
         tasks = [config.find_task(e.task) for e in validation]
         seen = [self.evidence(e, task) for e, task in zip(validation, tasks, strict=True)]
         rows = [reconstruct_all(config, s, e.timestamps) for s, e in zip(seen, validation, strict=True)]
@@ -201,16 +201,8 @@ class GrmRewardModel(HopComparer):
         progress, variance = blended(config, flat, flat_near, config.estimate)
         error, stated = progress - np.concatenate(truth), float(np.mean(variance))
         config.uncertainty_scale = float(np.sqrt(np.mean(error**2) / max(stated, 1e-9)))
-        done = np.concatenate([one.done for one in labels])
-        kept = np.concatenate(
-            [
-                settled(one.done, e.timestamps, config.smooth_s)
-                for one, e in zip(labels, validation, strict=True)
-            ]
-        )
-        if done.any() and not done.all():
-            said = belief(config, flat, flat_near)
-            config.success_scale, config.success_offset = fit_logistic(said[kept], done[kept])
+        said = belief(config, flat, flat_near)
+        config.success_scale, config.success_offset = fit_success(said, validation, config.settling_s)
 
     def stream(self, task: str | None = None, goal: Views | None = None) -> Any:
         """Start a live query for the task with this instruction (the only task, if None and there is one).

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from progress_rm.models.base import ProgressEstimate, ProgressTrack
-from progress_rm.models.calibration import fit_logistic, logit, settled
+from progress_rm.models.calibration import fit_success, logit
 from progress_rm.models.ticks import new_share
 from progress_rm.stage_filter import FilterState, StageEstimate, StageFilter, StageFilterConfig
 
@@ -160,18 +160,12 @@ class Answers:
         (Platt 1999)."""
         if self.config.use_filter:
             self._choose(validation, tasks, evidence)
-        self.config.success_scale, self.config.success_offset = 1.0, 0.0
-        found, done = [], []
-        for episode, task, seen in zip(validation, tasks, evidence, strict=True):
-            assert episode.labels is not None
-            _, _, said = self._over_time(task, seen, episode.timestamps)
-            kept = settled(episode.labels.done, episode.timestamps, self.config.success_s)
-            found.append(said[kept])
-            done.append(episode.labels.done[kept])
-        outcome = np.concatenate(done)
-        if outcome.any() and not outcome.all():
-            scale, offset = fit_logistic(np.concatenate(found), outcome)
-            self.config.success_scale, self.config.success_offset = scale, offset
+        said = [
+            self._over_time(task, seen, episode.timestamps)[2]
+            for episode, task, seen in zip(validation, tasks, evidence, strict=True)
+        ]
+        fitted = fit_success(np.concatenate(said), validation, self.config.settling_s)
+        self.config.success_scale, self.config.success_offset = fitted
 
     def _choose(
         self, validation: Sequence[EpisodeFeatures], tasks: Sequence[int], evidence: Sequence[StageEvidence]
