@@ -68,8 +68,8 @@ def test_warps_show_frames_of_the_video_and_are_seeded(bench: ModuleType) -> Non
 def test_from_videos_to_numbers(
     bench: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train = record(tmp_path / "a", (20, 20, 20), 0)
-    test = record(tmp_path / "b", (30, 12, 18), 4)
+    train = record(tmp_path / "a", (40, 40, 40), 0)
+    test = record(tmp_path / "b", (60, 24, 36), 4)
     config = bench.parse(
         bench.Config,
         [f"--train={train}", f"--test={test}", f"--output_dir={tmp_path / 'out'}", "--quick=true"],
@@ -79,7 +79,7 @@ def test_from_videos_to_numbers(
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == result
     assert result["views"] == ["high", "wrist"]
     assert result["mse"] < 0.5 * result["clock_mse"]
-    assert result["warped_mse"] < 0.5 * result["warped_clock_mse"]
+    assert result["warped_mse"] < 0.3 * result["warped_clock_mse"]
     assert result["voc"] > 0.97
     assert set(result["warps"]) == set(bench.time_warps(60, 15.0, np.random.default_rng(0)))
 
