@@ -169,10 +169,10 @@ def extend(
         )
     known = len(options.tasks)
     everything = [*options.tasks, *tasks]
+    model = old.extended(tasks, TrainingData(episodes, everything))
     rehearsed = [e for e in old.rehearsal() if config.replay > 0]
-    shown = episodes
     if encoder is not None and config.copies:
-        shown = with_copies(
+        episodes = with_copies(
             episodes,
             encoder,
             config.copies,
@@ -181,8 +181,8 @@ def extend(
             options.fps,
             mirror=config.mirror,
         )
-    model = old.extended(tasks, TrainingData(episodes, everything), shown[len(episodes) :])
+    model.keep_exemplars(TrainingData(episodes, everything))
     if known and not rehearsed:
         print("no replay: the model remembers no frames of its tasks, so it may forget them")
     replay = config.replay if rehearsed else 0.0
-    return model, Mix([*shown, *rehearsed], model.config.tasks, known, replay)
+    return model, Mix([*episodes, *rehearsed], model.config.tasks, known, replay)

@@ -88,7 +88,7 @@ class ExemplarHead(nn.Module):
         self.register_buffer("known", torch.zeros(experts, rows, dtype=torch.bool))
         self.register_buffer("votes", torch.zeros(rows, num_stages))
         self.register_buffer("tau", torch.zeros(rows))
-        self._ready: tuple[Tensor, Tensor] | None = None
+        self._ready: tuple[Tensor, Tensor, Tensor] | None = None
         self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
 
     @classmethod
@@ -161,7 +161,7 @@ class ExemplarHead(nn.Module):
         """
         batch = features.shape[0]
         seen = features.new_ones((batch, self.views), dtype=torch.bool) if present is None else present
-        ballots = torch.cat([self.votes * self.tau[:, None] ** power for power in range(3)], 1)
+        _, _, ballots = self._remembered()
         votes, taus, squares, weights = [], [], [], []
         for expert, (view, start, stop) in enumerate(self._experts()):
             if not bool(self.known[expert].any()):
@@ -185,17 +185,20 @@ class ExemplarHead(nn.Module):
         square = ((weight * torch.stack(squares, 1)).sum(1) + 1e-6 / 3) / mass
         return StageEvidence(log_probs, mean.clamp(0, 1), (square - mean**2).clamp(min=1e-6).sqrt())
 
-    def _remembered(self) -> tuple[Tensor, Tensor]:
-        """The memory as float32 and its rows' squared lengths, infinite where a row is not known; made once."""
+    def _remembered(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What every query needs of the memory, made once: float32, its rows' squared lengths, infinite where a row is
+        not known, and the rows' votes for the stages, times 1, τ and τ²."""
         if self._ready is None or self._ready[0].device != self.memory.device:
             memory = self.memory.float()
-            self._ready = memory, (memory**2).sum(2).masked_fill(~self.known, torch.inf)
+            squares = (memory**2).sum(2).masked_fill(~self.known, torch.inf)
+            ballots = torch.cat([self.votes * self.tau[:, None] ** power for power in range(3)], 1)
+            self._ready = memory, squares, ballots
         return self._ready
 
     def _nearness(self, expert: int, block: Tensor) -> Tensor:
         """[B, rows] kernel values, the nearest row's being 1."""
         query = (block - self.mean[expert, : block.shape[1]]) @ self.projection[expert, : block.shape[1]]
-        memory, squares = self._remembered()
+        memory, squares, _ = self._remembered()
         distance = (query**2).sum(1, keepdim=True) + squares[expert][None] - 2 * query @ memory[expert].T
         distance = distance - distance.amin(1, keepdim=True)
         return torch.exp(-distance / (self.config.temperature * self.scale[expert]))

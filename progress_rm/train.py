@@ -18,6 +18,7 @@ import numpy as np
 from progress_datasets.errors import UserError
 from progress_datasets.options import DatasetsOptions
 from progress_rm.cache import cache_folder
+from progress_rm.exemplars import ExemplarConfig
 from progress_rm.models import MultiviewSarmConfig
 from progress_rm.models.base import ProgressModelConfig, ViewModelConfig
 from progress_rm.models.features import ExemplarModelConfig, FeatureModelConfig
@@ -91,7 +92,7 @@ def run(config: Config) -> dict[str, Any]:
     if isinstance(config.model, FeatureModelConfig):
         config.model.state_dim = _state_dim(datasets) if config.model.use_state else 0
     if isinstance(config.model, ExemplarModelConfig) and config.model.exemplars < 0:
-        config.model.exemplars = 6000 if few_demonstrations(datasets) else 0
+        config.model.exemplars = ExemplarConfig.memory if few_demonstrations(datasets) else 0
     from accelerate import PartialState
 
     training, validation = split(datasets, config.validation, config.seed)

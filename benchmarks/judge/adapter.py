@@ -16,7 +16,7 @@ from progress_rm.data import EpisodeFeatures
 from progress_rm.encoders.base import Encoder
 from progress_rm.labels import stage_at
 from progress_rm.models.base import TaskSpec
-from progress_rm.models.calibration import fit_logistic
+from progress_rm.models.calibration import fit_success
 
 Floats = NDArray[np.floating]
 
@@ -179,13 +179,9 @@ class Adapter(ABC):
 
     def _calibrate(self, validation: Sequence[EpisodeFeatures]) -> None:
         """Platt's logistic regression of "complete" on the raw belief, over all frames of the validation episodes."""
-        beliefs = [self.ask(episode).success for episode in validation]
-        done = [labels_of(episode).done for episode in validation]
-        if not beliefs:
-            return
-        outcome = np.concatenate(done)
-        if outcome.any() and not outcome.all():
-            self._scale, self._offset = fit_logistic(_logit(np.concatenate(beliefs)), outcome)
+        if validation:
+            beliefs = _logit(np.concatenate([self.ask(episode).success for episode in validation]))
+            self._scale, self._offset = fit_success(beliefs, validation)
 
 
 class PerTask[Model](Adapter):

@@ -271,15 +271,12 @@ class ProgressRewardModel(PreTrainedRewardModel):
     def stream(self, task: str | None = None) -> ProgressStream:
         """Start a live query for the task with this instruction (the only task, if None and there is one)."""
 
-    def extended(
-        self, tasks: Sequence[TaskSpec], data: TrainingData, copies: Sequence[EpisodeFeatures] = ()
-    ) -> ProgressRewardModel:
+    def extended(self, tasks: Sequence[TaskSpec], data: TrainingData) -> ProgressRewardModel:
         """A copy that has room for further tasks and took from their episodes what is counted, ready to be trained.
 
         Args:
             tasks: what is known of the new tasks.
             data: their episodes.
-            copies: augmented ones, some of them seen in a mirror.
 
         Raises:
             UserError: models of this family cannot learn another task.
@@ -287,6 +284,9 @@ class ProgressRewardModel(PreTrainedRewardModel):
         raise UserError(
             f"a model of the family '{self.name}' cannot be adapted; train it on all tasks, or adapt a 'grm'"
         )
+
+    def keep_exemplars(self, data: TrainingData) -> None:
+        """Keep frames of these episodes and augmented copies, to be asked beside the network; by default none."""
 
     def rehearsal(self) -> Sequence[EpisodeFeatures]:
         """Labelled episodes of the tasks it knows, to go on practising while it learns another; by default none."""

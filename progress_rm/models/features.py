@@ -117,6 +117,11 @@ class FilteredModelConfig(FeatureModelConfig):
         return self.success_s
 
 
+def in_passes(count: int, size: int = 256) -> list[NDArray[np.int64]]:
+    """The numbers of `count` frames, in runs of at most `size` that go through a model together."""
+    return [np.arange(start, min(start + size, count)) for start in range(0, count, size)]
+
+
 class FeatureModel(ProgressRewardModel, ABC):
     """A model with an image encoder; a subclass calls `prepare` once its config is filled."""
 

@@ -143,6 +143,7 @@ def test_mistakes_are_one_line(
 ) -> None:
     with pytest.raises(UserError, match="'multiview_sarm' cannot be adapted"):
         adapt(trained, demonstration, tmp_path / "x")
+    assert not (tmp_path / "x" / "frames").exists(), "said before copies are made"
     with pytest.raises(UserError, match="--replay=2"):
         adapt(tiny_grm, demonstration, tmp_path / "y", "--replay=2")
     with pytest.raises(UserError, match=r"--model\.path is missing"):

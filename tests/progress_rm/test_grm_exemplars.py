@@ -199,8 +199,8 @@ def test_a_demonstration_that_completes_nothing_is_not_remembered(
     )
     assert labelled.labels is not None
     nowhere = replace(labelled.labels, within=np.full(len(labelled), np.nan, np.float32))
-    model = grm_of_two.extended(
-        [spec], TrainingData([replace(labelled, labels=nowhere)], [*grm_of_two.config.tasks, spec])
-    )
+    data = TrainingData([replace(labelled, labels=nowhere)], [*grm_of_two.config.tasks, spec])
+    model = grm_of_two.extended([spec], data)
+    model.keep_exemplars(data)
     assert not any(model.config.exemplar_rows)
     assert np.isfinite(model.track(episode).progress).all()

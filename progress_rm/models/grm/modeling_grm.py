@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -12,21 +13,26 @@ from torch import Tensor
 
 from progress_datasets.errors import UserError
 from progress_rm.data import EpisodeFeatures, TrainingData
+from progress_rm.exemplars import ExemplarConfig
 from progress_rm.models.base import ProgressTrack, TaskSpec
 from progress_rm.models.calibration import fit_success
+from progress_rm.models.features import in_passes
 from progress_rm.models.grm.anchors import Memory
-from progress_rm.models.grm.answers import HopEvidence, answer, belief, blended, mean_square, reconstruct_all
+from progress_rm.models.grm.answers import (
+    HopEvidence,
+    Near,
+    answer,
+    belief,
+    blended,
+    mean_square,
+    reconstruct_all,
+)
 from progress_rm.models.grm.comparer import HopComparer, Views
 from progress_rm.models.grm.configuration_grm import ESTIMATES
 from progress_rm.models.grm.losses import losses
 from progress_rm.models.grm.network import Moments
-from progress_rm.models.grm.reconstruct import earlier_moments
+from progress_rm.models.grm.reconstruct import Reconstruction, earlier_moments
 from progress_rm.models.grm.sampling import sample_frames, sample_hops
-
-_CHUNK = 256
-"""Frames a pass when scoring."""
-_ADAPTED = 6000
-"""Frames remembered of a task that it is adapted to, at most."""
 
 
 class GrmRewardModel(HopComparer):
@@ -47,8 +53,7 @@ class GrmRewardModel(HopComparer):
         if data.episodes[0].features:
             self.remember(data, range(len(data.tasks)))
         if self.config.exemplars > 0 and not self.encoder_is_trained:
-            for task in range(len(data.tasks)):
-                self.neighbours.learn(task, data.of_task(task), self.config.exemplars)
+            self.neighbours.learn(data, self.config.exemplars)
 
     def remember(self, data: TrainingData, tasks: Sequence[int], before: Memory | None = None) -> None:
         """Learn the goals of these tasks and keep some of their frames, besides those kept before."""
@@ -59,9 +64,7 @@ class GrmRewardModel(HopComparer):
             self.memory = Memory.of(data, self.config, tasks, dim, before).to(device)
             self.config.replay_rows = len(self.memory.facts)
 
-    def extended(
-        self, tasks: Sequence[TaskSpec], data: TrainingData, copies: Sequence[EpisodeFeatures] = ()
-    ) -> GrmRewardModel:
+    def extended(self, tasks: Sequence[TaskSpec], data: TrainingData) -> GrmRewardModel:
         """A copy with the same weights that has the new tasks' goals; see `ProgressRewardModel.extended`."""
         config = copy.deepcopy(self.config)
         known = len(config.tasks)
@@ -73,12 +76,12 @@ class GrmRewardModel(HopComparer):
         bigger.load_state_dict(shared, strict=False)
         bigger.goals.extend(self.goals)
         bigger.to(self.feature_mean.device)
-        new = range(known, len(config.tasks))
-        bigger.remember(data, new, before=self.memory)
-        everything = TrainingData([*data.episodes, *copies], config.tasks)
-        for task in new:
-            bigger.neighbours.learn(task, everything.of_task(task), _ADAPTED)
+        bigger.remember(data, range(known, len(config.tasks)), before=self.memory)
         return bigger
+
+    def keep_exemplars(self, data: TrainingData) -> None:
+        """Their nearest moments have a say in progress; see `ProgressRewardModel.keep_exemplars`."""
+        self.neighbours.learn(data, ExemplarConfig.memory)
 
     def rehearsal(self) -> list[EpisodeFeatures]:
         """The frames that were remembered of every task."""
@@ -146,16 +149,19 @@ class GrmRewardModel(HopComparer):
 
     def track(self, episode: EpisodeFeatures) -> ProgressTrack:
         """The causal answer for every frame of an episode, by the config's `estimate`."""
-        return self.perspectives(episode)[self.config.estimate]
+        return answer(self.config, *self._read(episode))
 
-    @torch.no_grad()
     def perspectives(self, episode: EpisodeFeatures) -> dict[str, ProgressTrack]:
         """The answer of every perspective and fusion, by name (`ESTIMATES`)."""
+        read = self._read(episode)
+        return {name: answer(self.config, *read, name) for name in ESTIMATES}
+
+    def _read(self, episode: EpisodeFeatures) -> tuple[TaskSpec, list[Reconstruction], Near]:
+        """The task of an episode, and of every frame what hops and the nearest moments say."""
         task = self.config.find_task(episode.task)
-        evidence = self.evidence(episode, task)
-        rows = reconstruct_all(self.config, evidence, episode.timestamps)
+        rows = reconstruct_all(self.config, self.evidence(episode, task), episode.timestamps)
         near = self.neighbours.start(task).follow(episode.features, episode.timestamps)
-        return {name: answer(self.config, self.config.tasks[task], rows, near, name) for name in ESTIMATES}
+        return self.config.tasks[task], rows, near
 
     @torch.no_grad()
     def evidence(self, episode: EpisodeFeatures, task: int) -> HopEvidence:
@@ -171,7 +177,7 @@ class GrmRewardModel(HopComparer):
         earlier = earlier_moments(episode.timestamps, self.config.hop_s)
         words = self.words(task, episode.task)
         parts = []
-        for chunk in np.split(np.arange(len(episode)), range(_CHUNK, len(episode), _CHUNK)):
+        for chunk in in_passes(len(episode)):
             rows = np.unique(np.concatenate([[0], earlier[chunk], chunk]))
             place = {int(row): i for i, row in enumerate(rows)}
             some = Moments(
@@ -186,22 +192,15 @@ class GrmRewardModel(HopComparer):
         """Fit stated deviations and the success probability, and note the error of every perspective and fusion."""
         config = self.config
         config.uncertainty_scale = 1.0
-        tasks = [config.find_task(e.task) for e in validation]
-        seen = [self.evidence(e, task) for e, task in zip(validation, tasks, strict=True)]
-        rows = [reconstruct_all(config, s, e.timestamps) for s, e in zip(seen, validation, strict=True)]
-        near = [
-            self.neighbours.start(task).follow(e.features, e.timestamps)
-            for e, task in zip(validation, tasks, strict=True)
-        ]
+        _, rows, near = zip(*(self._read(episode) for episode in validation), strict=True)
         labels = [e.labels for e in validation if e.labels is not None]
         truth = [np.asarray(one.progress, np.float64) for one in labels]
         config.validation_mse = mean_square(rows, truth)
-        flat = [row for episode in rows for row in episode]
-        flat_near = [one for episode in near for one in episode]
-        progress, variance = blended(config, flat, flat_near, config.estimate)
+        flat = [*chain(*rows)], [*chain(*near)]
+        progress, variance = blended(config, *flat, config.estimate)
         error, stated = progress - np.concatenate(truth), float(np.mean(variance))
         config.uncertainty_scale = float(np.sqrt(np.mean(error**2) / max(stated, 1e-9)))
-        said = belief(config, flat, flat_near)
+        said = belief(config, *flat)
         config.success_scale, config.success_offset = fit_success(said, validation, config.settling_s)
 
     def stream(self, task: str | None = None, goal: Views | None = None) -> Any:

@@ -11,16 +11,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from progress_rm.exemplars import ExemplarHead
+from progress_rm.models.features import in_passes
 from progress_rm.models.remembered import ask_exemplars, remember
 from progress_rm.stage_filter import StageEstimate, StageFilter
 
 if TYPE_CHECKING:
-    from progress_rm.data import EpisodeFeatures
+    from progress_rm.data import TrainingData
     from progress_rm.models.base import TaskSpec
     from progress_rm.models.grm.configuration_grm import GrmConfig
-
-_CHUNK = 256
-"""Moments a pass."""
 
 
 class Follower:
@@ -44,7 +42,7 @@ class Follower:
         if self._head is None or not any(view in features for view in self._views):
             return [None] * len(timestamps)
         found: list[StageEstimate | None] = []
-        for chunk in np.split(np.arange(len(timestamps)), range(_CHUNK, len(timestamps), _CHUNK)):
+        for chunk in in_passes(len(timestamps)):
             seen = ask_exemplars(self._head, self._views, {v: f[chunk] for v, f in features.items()})
             stages, tau, std = (part.double().cpu().numpy() for part in seen)
             for row, now in enumerate(timestamps[chunk].tolist()):
@@ -69,16 +67,17 @@ class Neighbours(nn.Module):
             }
         )
 
-    def learn(self, task: int, episodes: Sequence[EpisodeFeatures], memory: int) -> None:
-        """Remember up to `memory` frames of a task, if any of its stages is completed."""
+    def learn(self, data: TrainingData, memory: int) -> None:
+        """Remember up to `memory` frames of each task that the episodes show, if any of its stages is completed."""
         config = self._config
-        head = remember(episodes, config.tasks[task], config.views, self._blocks, memory)
         config.exemplar_rows += [0] * (len(config.tasks) - len(config.exemplar_rows))
-        if head is not None:
-            self.heads[str(task)] = head
-            config.exemplar_rows[task] = head.rows
+        for index, task in enumerate(config.tasks):
+            head = remember(data.of_task(index), task, config.views, self._blocks, memory)
+            if head is not None:
+                self.heads[str(index)] = head
+                config.exemplar_rows[index] = head.rows
 
     def start(self, task: int) -> Follower:
-        """Before an episode of a task."""
-        head = dict(self.heads.items()).get(str(task))
+        """Before an episode of a task; where exemplars have no share, nothing is followed."""
+        head = dict(self.heads.items()).get(str(task)) if self._config.exemplar_share else None
         return Follower(cast("ExemplarHead | None", head), self._config.tasks[task], self._config.views)

@@ -14,7 +14,7 @@ from progress_datasets.errors import UserError
 from progress_rm.data import EpisodeFeatures, TrainingData
 from progress_rm.exemplars import ExemplarHead
 from progress_rm.models.base import ProgressEstimate, ProgressTrack
-from progress_rm.models.features import FeatureModel
+from progress_rm.models.features import FeatureModel, in_passes
 from progress_rm.models.multiview_sarm.answers import Answers, StageEvidence
 from progress_rm.models.multiview_sarm.configuration_multiview_sarm import MultiviewSarmConfig
 from progress_rm.models.multiview_sarm.losses import losses
@@ -26,9 +26,6 @@ from progress_rm.windows import WindowSampler
 
 if TYPE_CHECKING:
     from progress_rm.models.multiview_sarm.lerobot_batches import LeRobotBatches
-
-_CHUNK = 256
-"""Frames or windows a pass when scoring."""
 
 
 class MultiviewSarmRewardModel(FeatureModel):
@@ -163,17 +160,16 @@ class MultiviewSarmRewardModel(FeatureModel):
     def evidence(self, episode: EpisodeFeatures, task: int) -> StageEvidence:
         """What the heads say of every frame of an episode, before the filter."""
         self.eval()
-        queries = np.arange(len(episode))
         views = self.usable_views(episode.features)
         words = self.words(task, episode.task)
         tokens = []
-        for chunk in _chunks(queries):
+        for chunk in in_passes(len(episode)):
             stacked = np.stack([episode.features[v][chunk] for v in views], axis=1)
             state = None if episode.state is None else episode.state[chunk]
             tokens.append(self.frame_tokens(stacked, views, state))
         frames = torch.cat(tokens)
         parts = []
-        for chunk in _chunks(queries):
+        for chunk in in_passes(len(episode)):
             indices, mask = self.windows.indices(episode.timestamps, chunk)
             seen = {view: episode.features[view][chunk] for view in views}
             parts.append(
@@ -256,7 +252,3 @@ class MultiviewSarmRewardModel(FeatureModel):
     def compute_reward(self, batch: dict[str, Tensor]) -> Tensor:
         """Progress at t for each window of a batch: float32 [B], in [0, 1]. LeRobot's interface."""
         return torch.tensor([e.progress for e in self.predict(batch)])
-
-
-def _chunks(queries: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    return [queries[i : i + _CHUNK] for i in range(0, len(queries), _CHUNK)]

@@ -88,9 +88,7 @@ class PerceptualRewardModel(CountedModel):
         evidence = [self.evidence(e, task) for e, task in zip(validation, tasks, strict=True)]
         self.answers.calibrate(validation, tasks, evidence)
 
-    def extended(
-        self, tasks: Sequence[TaskSpec], data: TrainingData, copies: Sequence[EpisodeFeatures] = ()
-    ) -> PerceptualRewardModel:
+    def extended(self, tasks: Sequence[TaskSpec], data: TrainingData) -> PerceptualRewardModel:
         """A copy that knows the new tasks too; what it knew stays to the bit."""
         config = copy.deepcopy(self.config)
         known = len(config.tasks)

@@ -14,7 +14,7 @@ from torch import Tensor
 from progress_datasets.errors import UserError
 from progress_rm.data import EpisodeFeatures, TrainingData
 from progress_rm.models.base import ProgressEstimate, ProgressTrack, TaskSpec
-from progress_rm.models.calibration import fit_logistic
+from progress_rm.models.calibration import fit_success
 from progress_rm.models.counted import CountedModel
 from progress_rm.models.ticks import check_tick, tick_time
 from progress_rm.models.vlm_rm.configuration_vlm_rm import VlmRmConfig
@@ -87,14 +87,10 @@ class VlmRmRewardModel(CountedModel):
 
     def calibrate(self, validation: Sequence[EpisodeFeatures]) -> None:
         """Fit the success probability on held-out episodes, where some are complete and some moments are not."""
-        done = np.concatenate([e.labels.done for e in validation if e.labels is not None])
-        if done.any() and not done.all():
-            progress = np.concatenate([self.track(e).progress for e in validation])
-            self.config.success_scale, self.config.success_offset = fit_logistic(_centred(progress), done)
+        said = _centred(np.concatenate([self.track(e).progress for e in validation]))
+        self.config.success_scale, self.config.success_offset = fit_success(said, validation)
 
-    def extended(
-        self, tasks: Sequence[TaskSpec], data: TrainingData, copies: Sequence[EpisodeFeatures] = ()
-    ) -> VlmRmRewardModel:
+    def extended(self, tasks: Sequence[TaskSpec], data: TrainingData) -> VlmRmRewardModel:
         """A copy that knows the new tasks too; what it knew stays to the bit."""
         config = copy.deepcopy(self.config)
         known = len(config.tasks)
