@@ -40,18 +40,31 @@ def fit_success(
 ) -> tuple[float, float]:
     """`fit_logistic` on labelled episodes; (1, 0) where only complete or only unfinished frames are among them.
 
+    It is fitted where an episode could be taken for a success: on frames that are complete, on unfinished ones of the
+    last stage (the furthest that an instruction's episodes reach), and on every last frame. Those of earlier stages
+    are easily told, and by their number would draw the line far below what successes say.
+
     Args:
         said: what speaks for success, of all their frames one after the other, any real numbers.
         validation: the episodes.
         seconds: over which `said` is an average.
     """
     labelled = [
-        (episode.labels.done, episode.timestamps) for episode in validation if episode.labels is not None
+        (episode.task, episode.labels, episode.timestamps)
+        for episode in validation
+        if episode.labels is not None
     ]
-    done = np.concatenate([now for now, _ in labelled])
-    kept = np.concatenate([settled(*one, seconds) for one in labelled])
-    both = bool(done.any() and not done.all())
-    return fit_logistic(said[kept], done[kept]) if both else (1.0, 0.0)
+    last: dict[str, int] = {}
+    for task, labels, _ in labelled:
+        last[task] = max(last.get(task, 0), int(labels.stage.max()))
+    asked = []
+    for task, labels, timestamps in labelled:
+        kept = settled(labels.done, timestamps, seconds) & (labels.stage == last[task])
+        kept[-1] = True
+        asked.append(kept)
+    kept, done = np.concatenate(asked), np.concatenate([labels.done for _, labels, _ in labelled])
+    x, y = said[kept], done[kept]
+    return fit_logistic(x, y) if y.any() and not y.all() else (1.0, 0.0)
 
 
 def fit_logistic(x: Array, y: NDArray[np.bool_]) -> tuple[float, float]:

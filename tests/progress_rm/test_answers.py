@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from progress_datasets.errors import UserError
+from progress_rm.data import EpisodeFeatures
+from progress_rm.labels import EpisodeLabels
 from progress_rm.models import MultiviewSarmConfig
 from progress_rm.models.base import TaskSpec
-from progress_rm.models.calibration import fit_logistic, logit, settled
+from progress_rm.models.calibration import fit_logistic, fit_success, logit, settled
 from progress_rm.models.multiview_sarm.answers import Answers, StageEvidence
 
 TASK = TaskSpec("do it", ["first", "second"], [0.25, 0.75], [1.0, 3.0], 4.0)
@@ -94,6 +97,30 @@ def test_it_is_calibrated_where_it_can_have_noticed() -> None:
     np.testing.assert_array_equal(np.flatnonzero(~settled(done, times, 0.15)), [6, 7])
     np.testing.assert_array_equal(np.flatnonzero(~settled(done, times, 9.0)), [6, 7, 8])
     assert settled(np.zeros(10, np.bool_), times, 9.0).all()
+
+
+def labelled(stage: list[int], done: int) -> EpisodeFeatures:
+    """An episode of which the last so many frames are complete."""
+    count = len(stage)
+    nothing = np.zeros(count, np.float32)
+    labels = EpisodeLabels(nothing, np.array(stage), nothing, np.arange(count) >= count - done)
+    return EpisodeFeatures("do it", np.arange(count) / 10, {}, None, labels, cast(Any, None))
+
+
+def test_it_is_calibrated_where_an_episode_could_end() -> None:
+    success, failure = labelled([0] * 20 + [1] * 20, done=8), labelled([0] * 10 + [1] * 10 + [0] * 10, done=0)
+    said = np.random.default_rng(0).normal(size=70)
+    fitted = fit_success(said, [success, failure])
+    # What first stages say does not matter, but for the last frame of an episode.
+    first = np.r_[0:20, 40:50, 60:69]
+    changed = said.copy()
+    changed[first] -= 9
+    assert fit_success(changed, [success, failure]) == fitted
+    for frame in (25, 35, 55, 69):
+        changed = said.copy()
+        changed[frame] += 3
+        assert fit_success(changed, [success, failure]) != fitted
+    assert fit_success(said[40:], [failure]) == (1.0, 0.0)
 
 
 def test_logistic_fit_recovers_the_truth() -> None:
