@@ -16,7 +16,7 @@ from progress_rm.data import EpisodeFeatures
 from progress_rm.encoders.base import Encoder
 from progress_rm.labels import stage_at
 from progress_rm.models.base import TaskSpec
-from progress_rm.models.calibration import fit_success
+from progress_rm.models.calibration import SuccessFit, fit_success
 
 Floats = NDArray[np.floating]
 
@@ -129,7 +129,7 @@ class Adapter(ABC):
     calibrates: ClassVar[bool] = False
 
     def __init__(self) -> None:
-        self._scale, self._offset = 1.0, 0.0
+        self._success = SuccessFit()
         self._kinds: Mapping[str, TaskSpec] = {}
 
     @property
@@ -169,7 +169,7 @@ class Adapter(ABC):
         )
         success = raw.success
         if not self.calibrates:
-            success = 1 / (1 + np.exp(-(self._scale * _logit(success) + self._offset)))
+            success = self._success.probability(_logit(success), kind_of(episode))
         unsure = np.zeros(len(progress)) if raw.uncertainty is None else raw.uncertainty
         return Answers(progress, success, np.asarray(task.stages)[index], np.clip(unsure, 0, 1))
 
@@ -178,10 +178,10 @@ class Adapter(ABC):
         return self._kinds[kind_of(episode)]
 
     def _calibrate(self, validation: Sequence[EpisodeFeatures]) -> None:
-        """Platt's logistic regression of "complete" on the raw belief, over all frames of the validation episodes."""
+        """Platt's logistic regression of "complete" on the raw belief, as ours have it; see `fit_success`."""
         if validation:
             beliefs = _logit(np.concatenate([self.ask(episode).success for episode in validation]))
-            self._scale, self._offset = fit_success(beliefs, validation)
+            self._success = fit_success(beliefs, validation, [kind_of(e) for e in validation])
 
 
 class PerTask[Model](Adapter):

@@ -19,11 +19,10 @@ from progress_rm.models.base import (
     ProgressRewardModel,
     ProgressStream,
     ProgressTrack,
-    ViewModelConfig,
     any_task,
     words_for,
 )
-from progress_rm.models.calibration import fit_logistic, logit
+from progress_rm.models.calibration import CalibratedConfig, fit_logistic, logit
 from progress_rm.models.glimpses import Glimpse, asked_frames, look, recent, shrink
 from progress_rm.models.lerobot_batch import IMAGES, as_pixels, image_views
 
@@ -32,7 +31,7 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclass
-class AskingConfig(ViewModelConfig):
+class AskingConfig(CalibratedConfig):
     """Options of when a model is asked, and about what."""
 
     query_s: float = 1.0
@@ -43,8 +42,6 @@ class AskingConfig(ViewModelConfig):
     """The longer side of a frame is made this long at most."""
     ask_batch: int = 8
     """Questions a pass when an episode is scored."""
-    success_scale: float = 1.0
-    """Slope of the calibrated success probability; fitted on the validation episodes."""
     success_offset: float = -2.94
     """Offset of the calibrated success probability; fitted on the validation episodes. Before that, a progress of .95
     is as likely a success as not."""
@@ -269,11 +266,10 @@ class AskingModel(ProgressRewardModel, ABC):
             else answer.spread * config.uncertainty_scale
             for answer, own in rows
         ]
-        success = 1 / (1 + np.exp(-(config.success_scale * logit(progress) + config.success_offset)))
         return ProgressTrack(
             stages=spec.stages,
             progress=progress.astype(np.float32),
             stage_probs=np.stack([answer.stage_probs for answer, _ in rows]).astype(np.float32),
             uncertainty=np.clip(spread, 0, 1).astype(np.float32),
-            success=success.astype(np.float32),
+            success=config.success(task, logit(progress)).astype(np.float32),
         )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from progress_rm.models.base import TaskSpec, ViewModelConfig
 
+if TYPE_CHECKING:
     from torch import Tensor
 
     from progress_rm.data import EpisodeFeatures
@@ -35,36 +37,91 @@ def settled(done: NDArray[np.bool_], timestamps: Array, seconds: float) -> NDArr
     return kept
 
 
+@dataclass(frozen=True)
+class SuccessFit:
+    """P(success) = σ(scale·(said − level of the kind of task) + offset).
+
+    Attributes:
+        scale: positive.
+        offset: log odds where what is said stands at the level.
+        levels: by kind of task, how much more its successes say than others'; kinds that are missing have 0.
+    """
+
+    scale: float = 1.0
+    offset: float = 0.0
+    levels: Mapping[Hashable, float] = field(default_factory=dict)
+
+    def probability(self, said: Array, kind: Hashable) -> Array:
+        """Of what speaks for success in a task of that kind, any shape."""
+        log_odds = self.scale * (said - self.levels.get(kind, 0.0)) + self.offset
+        return np.asarray(1 / (1 + np.exp(-log_odds)))
+
+
 def fit_success(
-    said: Array, validation: Sequence[EpisodeFeatures], seconds: float = 0.0
-) -> tuple[float, float]:
-    """`fit_logistic` on labelled episodes; (1, 0) where only complete or only unfinished frames are among them.
+    said: Array, validation: Sequence[EpisodeFeatures], kinds: Sequence[Hashable], seconds: float = 0.0
+) -> SuccessFit:
+    """Levels, then `fit_logistic` of what is above them; nothing where only complete or only unfinished frames are.
 
     It is fitted where an episode could be taken for a success: on frames that are complete, on unfinished ones of the
-    last stage (the furthest that an instruction's episodes reach), and on every last frame. Those of earlier stages
-    are easily told, and by their number would draw the line far below what successes say.
+    last stage (the furthest that episodes of the kind reach), and on every last frame. Those of earlier stages are
+    easily told, and by their number would draw the line far below what successes say.
 
     Args:
-        said: what speaks for success, of all their frames one after the other, any real numbers.
-        validation: the episodes.
+        said: what speaks for success, of all frames one after the other, any real numbers.
+        validation: the labelled episodes.
+        kinds: of task that they show, one an episode.
         seconds: over which `said` is an average.
     """
-    labelled = [
-        (episode.task, episode.labels, episode.timestamps)
-        for episode in validation
-        if episode.labels is not None
-    ]
-    last: dict[str, int] = {}
-    for task, labels, _ in labelled:
-        last[task] = max(last.get(task, 0), int(labels.stage.max()))
+    labels = [episode.labels for episode in validation if episode.labels is not None]
+    ends = np.cumsum([len(one.done) for one in labels])[:-1]
+    last: dict[Hashable, int] = {}
+    for kind, one in zip(kinds, labels, strict=True):
+        last[kind] = max(last.get(kind, 0), int(one.stage.max()))
     asked = []
-    for task, labels, timestamps in labelled:
-        kept = settled(labels.done, timestamps, seconds) & (labels.stage == last[task])
+    for kind, one, episode in zip(kinds, labels, validation, strict=True):
+        kept = settled(one.done, episode.timestamps, seconds) & (one.stage == last[kind])
         kept[-1] = True
         asked.append(kept)
-    kept, done = np.concatenate(asked), np.concatenate([labels.done for _, labels, _ in labelled])
-    x, y = said[kept], done[kept]
-    return fit_logistic(x, y) if y.any() and not y.all() else (1.0, 0.0)
+    successes: dict[Hashable, list[float]] = {kind: [] for kind in kinds}
+    for kind, one, kept, values in zip(kinds, labels, asked, np.split(said, ends), strict=True):
+        if (kept & one.done).any():
+            successes[kind].append(float(values[kept & one.done].mean()))
+    levels = random_levels(successes)
+    above = np.concatenate(
+        [values - levels.get(kind, 0.0) for kind, values in zip(kinds, np.split(said, ends), strict=True)]
+    )
+    kept, done = np.concatenate(asked), np.concatenate([one.done for one in labels])
+    x, y = above[kept], done[kept]
+    return SuccessFit(*fit_logistic(x, y), levels) if y.any() and not y.all() else SuccessFit()
+
+
+def random_levels(values: Mapping[Hashable, Sequence[float]]) -> dict[Hashable, float]:
+    """How far each group lies from the mean of all, drawn towards it as far as chance can have brought it there.
+
+    A random-effects model, its two variances by the moments of the one-way analysis of variance (Searle, Casella and
+    McCulloch 1992, ch. 3.6), and its best linear prediction: n·between / (n·between + within) of the distance.
+
+    Args:
+        values: by group, any numbers; some groups may have none.
+
+    Returns:
+        by group; none where no group has two values, or only one has any: then the two variances cannot be told apart.
+    """
+    groups = {key: np.asarray(found, np.float64) for key, found in values.items() if len(found)}
+    counts = np.array([len(found) for found in groups.values()])
+    free = int(counts.sum()) - len(groups)
+    if len(groups) < 2 or free < 1:
+        return {}
+    means = np.array([found.mean() for found in groups.values()])
+    everything = np.concatenate([*groups.values()]).mean()
+    within = sum(float(((found - found.mean()) ** 2).sum()) for found in groups.values()) / free
+    size = (counts.sum() - (counts**2).sum() / counts.sum()) / (len(groups) - 1)
+    spread = float((counts * (means - everything) ** 2).sum()) / (len(groups) - 1)
+    between = max(0.0, (spread - within) / size)
+    if between == 0:
+        return {}
+    drawn = counts * between / (counts * between + within) * (means - everything)
+    return dict(zip(groups, drawn.tolist(), strict=True))
 
 
 def fit_logistic(x: Array, y: NDArray[np.bool_]) -> tuple[float, float]:
@@ -100,3 +157,32 @@ def fit_logistic(x: Array, y: NDArray[np.bool_]) -> tuple[float, float]:
     optimizer.step(closure)  # type: ignore[no-untyped-call]
     log_scale, offset = weights.detach().tolist()
     return float(np.exp(log_scale)), float(offset)
+
+
+@dataclass
+class CalibratedConfig(ViewModelConfig):
+    """Options of families whose probability of success is calibrated."""
+
+    success_scale: float = 1.0
+    """Slope of the calibrated success probability; fitted on the validation episodes."""
+    success_offset: float = 0.0
+    """Offset of the calibrated success probability; fitted on the validation episodes."""
+    success_levels: list[float] = field(default_factory=list)
+    """By task, how much more speaks for its successes than for others'; fitted on the validation episodes, 0 for tasks
+    that are added later."""
+
+    def success(self, task: int, said: Array) -> Array:
+        """Calibrated probability of what speaks for success in a task, [T]."""
+        levels: dict[Hashable, float] = dict(enumerate(self.success_levels))
+        return SuccessFit(self.success_scale, self.success_offset, levels).probability(said, task)
+
+    def fit_success(self, said: Array, validation: Sequence[EpisodeFeatures], seconds: float = 0.0) -> None:
+        """Calibrate; see `fit_success`. Instructions for the same stages are one kind of task."""
+        kinds = [_kind(self.tasks[self.find_task(episode.task)]) for episode in validation]
+        found = fit_success(said, validation, kinds, seconds)
+        self.success_scale, self.success_offset = found.scale, found.offset
+        self.success_levels = [found.levels.get(_kind(task), 0.0) for task in self.tasks]
+
+
+def _kind(task: TaskSpec) -> Hashable:
+    return tuple(task.stages), tuple(task.priors)

@@ -17,7 +17,8 @@ from torch.nn.functional import normalize
 from progress_datasets.errors import UserError
 from progress_rm.encoders import make_encoder
 from progress_rm.encoders.base import Encoder
-from progress_rm.models.base import ProgressRewardModel, ViewModelConfig
+from progress_rm.models.base import ProgressRewardModel
+from progress_rm.models.calibration import CalibratedConfig
 
 if TYPE_CHECKING:
     from progress_rm.data import TrainingData
@@ -27,7 +28,7 @@ AUGMENT = ("none", "mild", "full")
 
 
 @dataclass
-class FeatureModelConfig(ViewModelConfig):
+class FeatureModelConfig(CalibratedConfig):
     """Options of what is looked at, and how it is learned from."""
 
     encoder: str = "small_cnn"
@@ -50,10 +51,6 @@ class FeatureModelConfig(ViewModelConfig):
     the network takes other wordings for the same."""
     text_key: str = ""
     """Which text encoder, with which weights, the network learned to read; filled by training."""
-    success_scale: float = 1.0
-    """Slope of the calibrated success probability; fitted on the validation episodes."""
-    success_offset: float = 0.0
-    """Offset of the calibrated success probability; fitted on the validation episodes."""
     learning_rate: float = 1e-3
     """Peak learning rate of AdamW."""
     weight_decay: float = 0.01

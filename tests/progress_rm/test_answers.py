@@ -13,7 +13,14 @@ from progress_rm.data import EpisodeFeatures
 from progress_rm.labels import EpisodeLabels
 from progress_rm.models import MultiviewSarmConfig
 from progress_rm.models.base import TaskSpec
-from progress_rm.models.calibration import fit_logistic, fit_success, logit, settled
+from progress_rm.models.calibration import (
+    SuccessFit,
+    fit_logistic,
+    fit_success,
+    logit,
+    random_levels,
+    settled,
+)
 from progress_rm.models.multiview_sarm.answers import Answers, StageEvidence
 
 TASK = TaskSpec("do it", ["first", "second"], [0.25, 0.75], [1.0, 3.0], 4.0)
@@ -110,17 +117,49 @@ def labelled(stage: list[int], done: int) -> EpisodeFeatures:
 def test_it_is_calibrated_where_an_episode_could_end() -> None:
     success, failure = labelled([0] * 20 + [1] * 20, done=8), labelled([0] * 10 + [1] * 10 + [0] * 10, done=0)
     said = np.random.default_rng(0).normal(size=70)
-    fitted = fit_success(said, [success, failure])
+
+    def fitted(said: np.ndarray) -> SuccessFit:
+        return fit_success(said, [success, failure], ["it", "it"])
+
     # What first stages say does not matter, but for the last frame of an episode.
-    first = np.r_[0:20, 40:50, 60:69]
     changed = said.copy()
-    changed[first] -= 9
-    assert fit_success(changed, [success, failure]) == fitted
+    changed[np.r_[0:20, 40:50, 60:69]] -= 9
+    assert fitted(changed) == fitted(said)
     for frame in (25, 35, 55, 69):
         changed = said.copy()
         changed[frame] += 3
-        assert fit_success(changed, [success, failure]) != fitted
-    assert fit_success(said[40:], [failure]) == (1.0, 0.0)
+        assert fitted(changed) != fitted(said)
+    assert fit_success(said[40:], [failure], ["it"]) == SuccessFit()
+
+
+def test_each_kind_of_task_has_its_own_level() -> None:
+    success, failure = labelled([0] * 5 + [1] * 20, done=8), labelled([0] * 5 + [1] * 20, done=0)
+    rng = np.random.default_rng(0)
+    kinds, said = [], []
+    for kind, level in (("loud", 3.0), ("soft", -3.0), ("unseen", 0.0)):
+        for episode in (success, failure) * 5:
+            if kind != "unseen" or episode is failure:
+                kinds.append(kind)
+                said.append(level + 0.5 * rng.normal(size=25) + np.where(episode.labels.done, 1.0, -1.0))
+    episodes = [success, failure] * 10 + [failure] * 5
+    fit = fit_success(np.concatenate(said), episodes, kinds)
+    assert fit.levels == {"loud": pytest.approx(3, abs=0.3), "soft": pytest.approx(-3, abs=0.3)}
+    for kind, level in (("loud", 3.0), ("soft", -3.0)):
+        complete, unfinished = fit.probability(np.array([level + 1, level - 1]), kind)
+        assert complete > 0.9 > 0.1 > unfinished
+    # Nobody has seen that kind succeed: it is taken for an average one.
+    assert fit.probability(np.array([1.0]), "unseen") == fit.probability(
+        np.array([fit.levels["loud"] + 1]), "loud"
+    )
+
+
+def test_levels_are_drawn_together_as_far_as_they_may_be_chance() -> None:
+    # By hand: within 6 / 3 = 2, spread 2 * (4 + 0 + 4) / 2 = 8, between (8 - 2) / 2 = 3, drawn to 6 / 8 of ±2.
+    found = random_levels({"a": [1.0, 3.0], "b": [3.0, 5.0], "c": [5.0, 7.0], "none": []})
+    assert found == {"a": pytest.approx(-1.5), "b": pytest.approx(0), "c": pytest.approx(1.5)}
+    assert random_levels({"a": [0.0, 9.0], "b": [1.0, 10.0]}) == {}
+    assert random_levels({"a": [0.0], "b": [10.0]}) == {}
+    assert random_levels({"a": [0.0, 1.0], "none": []}) == {}
 
 
 def test_logistic_fit_recovers_the_truth() -> None:

@@ -108,12 +108,14 @@ class Says:
 
 
 def test_disagreement_is_uncertainty(model: EnsembleRewardModel) -> None:
-    plain = replace(model.config, uncertainty_scale=1.0, success_scale=1.0, success_offset=0.0)
+    plain = replace(
+        model.config, uncertainty_scale=1.0, success_scale=1.0, success_offset=0.0, success_levels=[]
+    )
     before, model.config = model.config, plain
     try:
         one, other = Says(0.2, 0.1), Says(0.8, 0.9)
-        alike = model._together([one.track(3), one.track(3)])
-        apart = model._together([one.track(3), other.track(3)])
+        alike = model._together(0, [one.track(3), one.track(3)])
+        apart = model._together(0, [one.track(3), other.track(3)])
     finally:
         model.config = before
     np.testing.assert_allclose(alike.uncertainty, 0.1, atol=1e-6)

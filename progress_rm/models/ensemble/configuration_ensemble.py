@@ -7,12 +7,12 @@ from typing import Any
 
 from lerobot.configs.rewards import RewardModelConfig
 
-from progress_rm.models.base import ViewModelConfig
+from progress_rm.models.calibration import CalibratedConfig
 
 
 @RewardModelConfig.register_subclass("ensemble")
 @dataclass
-class EnsembleConfig(ViewModelConfig):
+class EnsembleConfig(CalibratedConfig):
     """Several models of one family that differ in their seeds and answer together; `train --ensemble=N` makes one."""
 
     members: list[dict[str, Any]] = field(default_factory=list)
@@ -21,9 +21,5 @@ class EnsembleConfig(ViewModelConfig):
     """Length of the state that the members read; filled by training."""
     image_size: int = 96
     """What size of pictures the members' encoders see; filled by training."""
-    success_scale: float = 1.0
-    """Slope of the calibrated success probability; fitted on the validation episodes."""
-    success_offset: float = 0.0
-    """Offset of the calibrated success probability; fitted on the validation episodes."""
     uncertainty_scale: float = 1.0
     """Makes the stated deviation as large as the error; fitted on the validation episodes."""

@@ -22,7 +22,7 @@ from progress_datasets.errors import UserError
 from progress_rm.data import EpisodeFeatures, TrainingData
 from progress_rm.encoders.base import Encoder
 from progress_rm.models.base import ProgressEstimate, ProgressRewardModel, ProgressStream, ProgressTrack
-from progress_rm.models.calibration import fit_success, logit
+from progress_rm.models.calibration import logit
 from progress_rm.models.ensemble.configuration_ensemble import EnsembleConfig
 from progress_rm.models.ensemble.encoders import SideBySide
 
@@ -104,7 +104,8 @@ class EnsembleRewardModel(ProgressRewardModel):
     def calibrate(self, validation: Sequence[EpisodeFeatures]) -> None:
         """Fit the success probability by logistic regression, and the deviation's size, on held-out episodes."""
         config = self.config
-        config.success_scale, config.success_offset, config.uncertainty_scale = 1.0, 0.0, 1.0
+        config.success_scale, config.success_offset, config.success_levels = 1.0, 0.0, []
+        config.uncertainty_scale = 1.0
         tracks = [self.track(episode) for episode in validation]
         labels = [episode.labels for episode in validation if episode.labels is not None]
         error = np.concatenate([t.progress - one.progress for t, one in zip(tracks, labels, strict=True)])
@@ -112,20 +113,22 @@ class EnsembleRewardModel(ProgressRewardModel):
         config.uncertainty_scale = float(np.sqrt(np.mean(error**2) / max(np.mean(stated**2), 1e-9)))
         beliefs = logit(np.concatenate([track.success for track in tracks]))
         lag = max(float(cast(Any, member).config.settling_s) for member in self.members)
-        config.success_scale, config.success_offset = fit_success(beliefs, validation, lag)
+        config.fit_success(beliefs, validation, lag)
 
     def track(self, episode: EpisodeFeatures) -> ProgressTrack:
         """The causal answer for every frame of an episode."""
         return self._together(
+            self.config.find_task(episode.task),
             [
                 member.track(self._encoders.seen_by(i, episode))  # type: ignore[operator]
                 for i, member in enumerate(self.members)
-            ]
+            ],
         )
 
     def stream(self, task: str | None = None) -> EnsembleStream:
         """Start a live query for the task with this instruction (the only task, if None and there is one)."""
-        return EnsembleStream(self, [member.stream(task) for member in self.members])  # type: ignore[operator]
+        streams = [member.stream(task) for member in self.members]  # type: ignore[operator]
+        return EnsembleStream(self, self.config.find_task(task), streams)
 
     @torch.no_grad()
     def compute_reward(self, batch: dict[str, Tensor]) -> Tensor:
@@ -133,7 +136,7 @@ class EnsembleRewardModel(ProgressRewardModel):
         rewards = [member.compute_reward(batch) for member in self.members]  # type: ignore[operator]
         return torch.stack(rewards).mean(0)
 
-    def _together(self, tracks: Sequence[ProgressTrack]) -> ProgressTrack:
+    def _together(self, task: int, tracks: Sequence[ProgressTrack]) -> ProgressTrack:
         """The mixture of the members' answers: its mean, and a deviation of theirs and of their disagreement."""
         config = self.config
         progress, own, stages = (
@@ -141,22 +144,21 @@ class EnsembleRewardModel(ProgressRewardModel):
             for name in ("progress", "uncertainty", "stage_probs")
         )
         belief = logit(np.stack([track.success for track in tracks])).mean(0)
-        success = 1 / (1 + np.exp(-(config.success_scale * belief + config.success_offset)))
         deviation = config.uncertainty_scale * np.sqrt((own**2).mean(0) + progress.var(0))
         return ProgressTrack(
             stages=tracks[0].stages,
             progress=progress.mean(0).astype(np.float32),
             stage_probs=stages.mean(0).astype(np.float32),
             uncertainty=np.clip(deviation, 0, 1).astype(np.float32),
-            success=success.astype(np.float32),
+            success=config.success(task, belief).astype(np.float32),
         )
 
 
 class EnsembleStream:
     """A live query of every member."""
 
-    def __init__(self, model: EnsembleRewardModel, streams: Sequence[ProgressStream]) -> None:
-        self._model, self._streams = model, streams
+    def __init__(self, model: EnsembleRewardModel, task: int, streams: Sequence[ProgressStream]) -> None:
+        self._model, self._task, self._streams = model, task, streams
 
     def step(
         self,
@@ -166,7 +168,7 @@ class EnsembleStream:
     ) -> ProgressEstimate:
         """Advance by one tick; see `ProgressStream.step`."""
         answers = [stream.step(frames, state, timestamp) for stream in self._streams]
-        return self._model._together([_one_frame(answer) for answer in answers])[0]
+        return self._model._together(self._task, [_one_frame(answer) for answer in answers])[0]
 
 
 def _one_frame(answer: ProgressEstimate) -> ProgressTrack:

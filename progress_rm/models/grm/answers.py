@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from progress_rm.models.base import ProgressTrack, TaskSpec
+from progress_rm.models.base import ProgressTrack
 from progress_rm.models.grm.configuration_grm import ESTIMATES
 from progress_rm.models.grm.reconstruct import (
     START,
@@ -91,18 +91,18 @@ Near = Sequence["StageEstimate | None"]
 
 
 def answer(
-    config: GrmConfig, task: TaskSpec, rows: Sequence[Reconstruction], near: Near, estimate: str = ""
+    config: GrmConfig, task: int, rows: Sequence[Reconstruction], near: Near, estimate: str = ""
 ) -> ProgressTrack:
     """What is reported of T moments; `estimate` is by default the config's."""
     progress, variance = blended(config, rows, near, estimate or config.estimate)
     deviation = config.uncertainty_scale * np.sqrt(variance)
-    logit = config.success_scale * belief(config, rows, near) + config.success_offset
+    spec = config.tasks[task]
     return ProgressTrack(
-        stages=task.stages,
+        stages=spec.stages,
         progress=progress.astype(np.float32),
-        stage_probs=stages_of(progress, deviation, task.priors).astype(np.float32),
+        stage_probs=stages_of(progress, deviation, spec.priors).astype(np.float32),
         uncertainty=np.clip(deviation, 0, 1).astype(np.float32),
-        success=(1 / (1 + np.exp(-logit))).astype(np.float32),
+        success=config.success(task, belief(config, rows, near)).astype(np.float32),
     )
 
 

@@ -15,7 +15,6 @@ from progress_datasets.errors import UserError
 from progress_rm.data import EpisodeFeatures, TrainingData
 from progress_rm.exemplars import ExemplarConfig
 from progress_rm.models.base import ProgressTrack, TaskSpec
-from progress_rm.models.calibration import fit_success
 from progress_rm.models.features import in_passes
 from progress_rm.models.grm.anchors import Memory
 from progress_rm.models.grm.answers import (
@@ -156,12 +155,12 @@ class GrmRewardModel(HopComparer):
         read = self._read(episode)
         return {name: answer(self.config, *read, name) for name in ESTIMATES}
 
-    def _read(self, episode: EpisodeFeatures) -> tuple[TaskSpec, list[Reconstruction], Near]:
+    def _read(self, episode: EpisodeFeatures) -> tuple[int, list[Reconstruction], Near]:
         """The task of an episode, and of every frame what hops and the nearest moments say."""
         task = self.config.find_task(episode.task)
         rows = reconstruct_all(self.config, self.evidence(episode, task), episode.timestamps)
         near = self.neighbours.start(task).follow(episode.features, episode.timestamps)
-        return self.config.tasks[task], rows, near
+        return task, rows, near
 
     @torch.no_grad()
     def evidence(self, episode: EpisodeFeatures, task: int) -> HopEvidence:
@@ -201,7 +200,7 @@ class GrmRewardModel(HopComparer):
         error, stated = progress - np.concatenate(truth), float(np.mean(variance))
         config.uncertainty_scale = float(np.sqrt(np.mean(error**2) / max(stated, 1e-9)))
         said = belief(config, *flat)
-        config.success_scale, config.success_offset = fit_success(said, validation, config.settling_s)
+        config.fit_success(said, validation, config.settling_s)
 
     def stream(self, task: str | None = None, goal: Views | None = None) -> Any:
         """Start a live query for the task with this instruction (the only task, if None and there is one).

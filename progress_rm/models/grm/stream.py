@@ -82,6 +82,5 @@ class GrmStream:
         horizon = now - self._model.config.hop_s - 1.0
         while len(self._recent) > 1 and self._recent[1][0] < horizon:
             self._recent.popleft()
-        task = self._model.config.tasks[self._task]
         near = self._follower.follow(seen, np.array([now]))
-        return answer(self._model.config, task, [row], near)[0]
+        return answer(self._model.config, self._task, [row], near)[0]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from progress_rm.models.base import ProgressEstimate, ProgressTrack
-from progress_rm.models.calibration import fit_success, logit
+from progress_rm.models.calibration import logit
 from progress_rm.models.ticks import new_share
 from progress_rm.stage_filter import FilterState, StageEstimate, StageFilter, StageFilterConfig
 
@@ -164,8 +164,7 @@ class Answers:
             self._over_time(task, seen, episode.timestamps)[2]
             for episode, task, seen in zip(validation, tasks, evidence, strict=True)
         ]
-        fitted = fit_success(np.concatenate(said), validation, self.config.settling_s)
-        self.config.success_scale, self.config.success_offset = fitted
+        self.config.fit_success(np.concatenate(said), validation, self.config.settling_s)
 
     def _choose(
         self, validation: Sequence[EpisodeFeatures], tasks: Sequence[int], evidence: Sequence[StageEvidence]
@@ -247,7 +246,7 @@ class Answers:
         "Complete" weighs as much as its calibrated probability: an episode that is called a success ends at 1.
         """
         match = self._match(evidence)
-        success = 1 / (1 + np.exp(-(self.config.success_scale * said + self.config.success_offset)))
+        success = self.config.success(task, said)
         progress = success + (1 - success) * match * belief.mean
         variance = success + (1 - success) * match * belief.second - progress**2
         return ProgressTrack(

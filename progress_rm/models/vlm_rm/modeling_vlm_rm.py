@@ -14,7 +14,6 @@ from torch import Tensor
 from progress_datasets.errors import UserError
 from progress_rm.data import EpisodeFeatures, TrainingData
 from progress_rm.models.base import ProgressEstimate, ProgressTrack, TaskSpec
-from progress_rm.models.calibration import fit_success
 from progress_rm.models.counted import CountedModel
 from progress_rm.models.ticks import check_tick, tick_time
 from progress_rm.models.vlm_rm.configuration_vlm_rm import VlmRmConfig
@@ -88,7 +87,7 @@ class VlmRmRewardModel(CountedModel):
     def calibrate(self, validation: Sequence[EpisodeFeatures]) -> None:
         """Fit the success probability on held-out episodes, where some are complete and some moments are not."""
         said = _centred(np.concatenate([self.track(e).progress for e in validation]))
-        self.config.success_scale, self.config.success_offset = fit_success(said, validation)
+        self.config.fit_success(said, validation)
 
     def extended(self, tasks: Sequence[TaskSpec], data: TrainingData) -> VlmRmRewardModel:
         """A copy that knows the new tasks too; what it knew stays to the bit."""
@@ -116,13 +115,12 @@ class VlmRmRewardModel(CountedModel):
         low, high = self.scale[task].double().tolist()
         by_view = np.clip((self.rewards(features, task) - low) / (high - low), 0, 1)
         progress = by_view.mean(1)
-        logit = self.config.success_scale * _centred(progress) + self.config.success_offset
         return ProgressTrack(
             stages=self.config.tasks[task].stages,
             progress=progress.astype(np.float32),
             stage_probs=np.ones((len(progress), 1), np.float32),
             uncertainty=by_view.std(1).astype(np.float32),
-            success=(1 / (1 + np.exp(-logit))).astype(np.float32),
+            success=self.config.success(task, _centred(progress)).astype(np.float32),
         )
 
     def track(self, episode: EpisodeFeatures) -> ProgressTrack:
