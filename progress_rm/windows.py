@@ -1,6 +1,6 @@
 """The one causal window sampler of training, scoring and streaming.
 
-A window is what a model sees for one query at time t: the episode's first frame and the last n frames at a spacing
+A window is what a model sees for one query at time t: the episode's first frame and n recent frames at distances
 given in seconds, all at or before t. Slot 0 holds the first frame, slots 1 … n the recent ones, oldest first; the last
 slot is the frame at t itself.
 """
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from progress_datasets.errors import UserError
+
 _ROUNDING = 1e-4
 """Seconds by which a time stamp may be off (float32 time stamps of an hour-long episode are)."""
 
@@ -22,17 +24,25 @@ class WindowSampler:
 
     Attributes:
         size: n, the number of recent frames, at least 1.
-        spacing_s: seconds between two of them, positive; seconds, so that 10 Hz and 50 Hz data mean the same.
+        spacing_s: seconds between the last two, positive; seconds, so that 10 Hz and 50 Hz data mean the same.
+        growth: how many times as long each distance is as the one after it, at least 1.
     """
 
     size: int
     spacing_s: float
+    growth: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.size < 1 or self.spacing_s <= 0:
-            raise ValueError(
-                f"a window needs size >= 1 and spacing_s > 0, got {self.size} and {self.spacing_s}"
+        if self.size < 1 or self.spacing_s <= 0 or self.growth < 1:
+            raise UserError(
+                f"window={self.size}, spacing_s={self.spacing_s}, spacing_growth={self.growth}: "
+                "a window needs a frame, a positive spacing and a growth of at least 1"
             )
+
+    @property
+    def ages_s(self) -> NDArray[np.float64]:
+        """Seconds from each recent slot to t, [n], oldest first."""
+        return np.cumsum([0.0, *(self.spacing_s * self.growth**j for j in range(self.size - 1))])[::-1]
 
     def indices(
         self,
@@ -42,27 +52,27 @@ class WindowSampler:
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Frames of the windows that end at `queries`.
 
-        The recent slot j steps back holds the last frame at or before t − j·spacing plus half a frame period; where
-        that lies before the first frame the slot is padding (index 0, masked).
+        A recent slot of age a holds the last frame at or before t − a plus half a frame period; where that lies before
+        the first frame the slot is padding (index 0, masked).
 
         Args:
             timestamps: float64 [T], seconds, increasing.
             queries: int64 [N], indices of the frames at t.
-            rewind: int64 [N], the number of spacings r by which the window runs backwards after t (rewind
-                augmentation: real frames in reversed order, … t−s, t, t−s, …, t−rs); 0 ≤ r < size. The frame that the
-                window then ends on, and whose labels are right for it, is `indices[:, -1]`.
+            rewind: int64 [N], the number of slots r by whose age the window runs backwards after t (rewind
+                augmentation: real frames in reversed order, with one spacing s … t−s, t, t−s, …, t−rs); 0 ≤ r < size.
+                The frame that the window then ends on, and whose labels are right for it, is `indices[:, -1]`.
 
         Returns:
             indices int64 [N, 1+n] and mask bool [N, 1+n], True where the slot holds a frame.
         """
         period = float(np.median(np.diff(timestamps))) if len(timestamps) > 1 else self.spacing_s
-        steps = np.arange(self.size - 1, -1, -1)[None, :]
+        ages = self.ages_s[None, :]
         if rewind is not None:
-            steps = np.abs(steps - rewind[:, None])
-        targets = timestamps[queries][:, None] - steps * self.spacing_s
+            ages = np.abs(ages - ages[0, self.size - 1 - rewind][:, None])
+        targets = timestamps[queries][:, None] - ages
         slack = min(period / 2, self.spacing_s / 2)
         recent = np.searchsorted(timestamps, targets + slack - _ROUNDING, side="right") - 1
-        recent = np.where(steps == 0, queries[:, None], np.minimum(recent, queries[:, None]))
+        recent = np.where(ages == 0, queries[:, None], np.minimum(recent, queries[:, None]))
         mask = recent >= 0
         first = np.zeros((len(queries), 1), dtype=np.int64)
         present = np.concatenate([np.ones_like(first, dtype=np.bool_), mask], axis=1)
@@ -71,4 +81,4 @@ class WindowSampler:
     @property
     def span_s(self) -> float:
         """Seconds between the oldest recent frame and t."""
-        return (self.size - 1) * self.spacing_s
+        return float(self.ages_s[0])

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from progress_datasets.errors import UserError
 from progress_rm.windows import WindowSampler
 
 WINDOW = WindowSampler(size=4, spacing_s=0.5)
@@ -36,11 +37,23 @@ def test_rewind_runs_backwards_over_real_frames() -> None:
     assert mask.all()
 
 
+def test_growing_distances_look_far_back_with_few_frames() -> None:
+    window = WindowSampler(size=4, spacing_s=0.5, growth=2.0)
+    assert window.ages_s.tolist() == [3.5, 1.5, 0.5, 0.0]
+    assert window.span_s == 3.5
+    forwards, backwards = window.indices(np.arange(100) / 10, np.array([40, 40]), np.array([0, 2]))[0]
+    assert forwards.tolist() == [0, 5, 25, 35, 40]
+    # It runs backwards for 1.5 s, so what is 3.5 s old was 2 s before the turn.
+    assert backwards.tolist() == [0, 20, 40, 30, 25]
+
+
 def test_a_window_needs_a_size_and_a_spacing() -> None:
-    with pytest.raises(ValueError, match="size >= 1"):
+    with pytest.raises(UserError, match="window=0"):
         WindowSampler(0, 0.5)
-    with pytest.raises(ValueError, match="spacing_s > 0"):
+    with pytest.raises(UserError, match="spacing_s=0"):
         WindowSampler(4, 0)
+    with pytest.raises(UserError, match="spacing_growth"):
+        WindowSampler(4, 0.5, 0.9)
 
 
 @given(
@@ -48,9 +61,12 @@ def test_a_window_needs_a_size_and_a_spacing() -> None:
     st.integers(1, 300),
     st.integers(1, 8),
     st.sampled_from([0.1, 0.25, 0.3, 0.5, 1.0, 1.7]),
+    st.sampled_from([1.0, 1.5, 1.8]),
 )
-def test_causal_and_equal_to_a_live_buffer(fps: float, length: int, size: int, spacing: float) -> None:
-    window = WindowSampler(size, spacing)
+def test_causal_and_equal_to_a_live_buffer(
+    fps: float, length: int, size: int, spacing: float, growth: float
+) -> None:
+    window = WindowSampler(size, spacing, growth)
     timestamps = np.arange(length) / fps
     queries = np.arange(length)
     indices, mask = window.indices(timestamps, queries)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from lerobot.configs.rewards import RewardModelConfig
 
 from progress_rm.models.features import ExemplarModelConfig, FilteredModelConfig
+from progress_rm.windows import WindowSampler
 
 _FIRST_FRAME = -1_000_000
 """LeRobot clamps a delta index to the episode, so this one is the first frame."""
@@ -20,7 +21,9 @@ class MultiviewSarmConfig(FilteredModelConfig, ExemplarModelConfig):
     window: int = 6
     """Number of recent frames a query sees, besides the episode's first."""
     spacing_s: float = 0.5
-    """Seconds between two of them."""
+    """Seconds between the last two of them."""
+    spacing_growth: float = 1.0
+    """How many times as long each distance between two of them is as the one after it; 1: all alike."""
     hidden: int = 128
     """Width of the transformers."""
     layers: int = 2
@@ -50,5 +53,9 @@ class MultiviewSarmConfig(FilteredModelConfig, ExemplarModelConfig):
             from progress_datasets.errors import UserError
 
             raise UserError("--reward_model.fps is missing; give it the dataset's frames per second")
-        steps = range(self.window - 1, -1, -1)
-        return [_FIRST_FRAME, *(-int(step * self.spacing_s * self.fps + 0.5 - 1e-4) for step in steps)]
+        return [_FIRST_FRAME, *(-int(age * self.fps + 0.5 - 1e-4) for age in self.windows.ages_s)]
+
+    @property
+    def windows(self) -> WindowSampler:
+        """What a query sees."""
+        return WindowSampler(self.window, self.spacing_s, self.spacing_growth)

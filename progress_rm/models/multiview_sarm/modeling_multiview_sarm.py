@@ -22,7 +22,6 @@ from progress_rm.models.multiview_sarm.masks import dropped_views, stages_of_tas
 from progress_rm.models.multiview_sarm.network import Evidence, MultiviewSarmNetwork
 from progress_rm.models.multiview_sarm.sampling import sample_frames, sample_windows
 from progress_rm.models.remembered import ask_exemplars, fit_exemplars
-from progress_rm.windows import WindowSampler
 
 if TYPE_CHECKING:
     from progress_rm.models.multiview_sarm.lerobot_batches import LeRobotBatches
@@ -49,7 +48,7 @@ class MultiviewSarmRewardModel(FeatureModel):
         super().__init__(config)
         self._lerobot = None if dataset_meta is None else self._make_batches(dataset_meta)
         self.prepare()
-        self.windows = WindowSampler(config.window, config.spacing_s)
+        self.windows = config.windows
         self.network = self._make_network()
         self.stages_of_task: Tensor
         self.register_buffer("stages_of_task", stages_of_task(config.tasks))
