@@ -24,6 +24,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no_state": {"use_state": False},
     "no_window": {"window": 1},
     "long_window": {"window": 16, "spacing_s": 0.75},
+    "growing_window": {"spacing_growth": 1.8},
     "no_rewind": {"rewind": 0.0},
     "no_filter": {"use_filter": False},
     "more_ends": {"ends": 0.25},
