@@ -73,25 +73,21 @@ def fit_success(
         seconds: over which `said` is an average.
     """
     labels = [episode.labels for episode in validation if episode.labels is not None]
-    ends = np.cumsum([len(one.done) for one in labels])[:-1]
+    values = np.split(said, np.cumsum([len(one.done) for one in labels])[:-1])
     last: dict[Hashable, int] = {}
     for kind, one in zip(kinds, labels, strict=True):
         last[kind] = max(last.get(kind, 0), int(one.stage.max()))
-    asked = []
-    for kind, one, episode in zip(kinds, labels, validation, strict=True):
+    asked, successes = [], dict[Hashable, list[float]]()
+    for kind, episode, one, heard in zip(kinds, validation, labels, values, strict=True):
         kept = settled(one.done, episode.timestamps, seconds) & (one.stage == last[kind])
         kept[-1] = True
         asked.append(kept)
-    successes: dict[Hashable, list[float]] = {kind: [] for kind in kinds}
-    for kind, one, kept, values in zip(kinds, labels, asked, np.split(said, ends), strict=True):
         if (kept & one.done).any():
-            successes[kind].append(float(values[kept & one.done].mean()))
+            successes.setdefault(kind, []).append(float(heard[kept & one.done].mean()))
     levels = random_levels(successes)
-    above = np.concatenate(
-        [values - levels.get(kind, 0.0) for kind, values in zip(kinds, np.split(said, ends), strict=True)]
-    )
-    kept, done = np.concatenate(asked), np.concatenate([one.done for one in labels])
-    x, y = above[kept], done[kept]
+    above = [heard - levels.get(kind, 0.0) for kind, heard in zip(kinds, values, strict=True)]
+    x = np.concatenate([heard[kept] for heard, kept in zip(above, asked, strict=True)])
+    y = np.concatenate([one.done[kept] for one, kept in zip(labels, asked, strict=True)])
     return SuccessFit(*fit_logistic(x, y), levels) if y.any() and not y.all() else SuccessFit()
 
 
@@ -99,15 +95,15 @@ def random_levels(values: Mapping[Hashable, Sequence[float]]) -> dict[Hashable, 
     """How far each group lies from the mean of all, drawn towards it as far as chance can have brought it there.
 
     A random-effects model, its two variances by the moments of the one-way analysis of variance (Searle, Casella and
-    McCulloch 1992, ch. 3.6), and its best linear prediction: n·between / (n·between + within) of the distance.
+    McCulloch 1992, ch. 3), and its best linear prediction: n·between / (n·between + within) of the distance.
 
     Args:
-        values: by group, any numbers; some groups may have none.
+        values: by group, any numbers, at least one.
 
     Returns:
-        by group; none where no group has two values, or only one has any: then the two variances cannot be told apart.
+        by group; none where no group has two values, or there is only one: then the two variances cannot be told apart.
     """
-    groups = {key: np.asarray(found, np.float64) for key, found in values.items() if len(found)}
+    groups = {key: np.asarray(found, np.float64) for key, found in values.items()}
     counts = np.array([len(found) for found in groups.values()])
     free = int(counts.sum()) - len(groups)
     if len(groups) < 2 or free < 1:

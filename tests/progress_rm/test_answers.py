@@ -155,11 +155,11 @@ def test_each_kind_of_task_has_its_own_level() -> None:
 
 def test_levels_are_drawn_together_as_far_as_they_may_be_chance() -> None:
     # By hand: within 6 / 3 = 2, spread 2 * (4 + 0 + 4) / 2 = 8, between (8 - 2) / 2 = 3, drawn to 6 / 8 of ±2.
-    found = random_levels({"a": [1.0, 3.0], "b": [3.0, 5.0], "c": [5.0, 7.0], "none": []})
+    found = random_levels({"a": [1.0, 3.0], "b": [3.0, 5.0], "c": [5.0, 7.0]})
     assert found == {"a": pytest.approx(-1.5), "b": pytest.approx(0), "c": pytest.approx(1.5)}
     assert random_levels({"a": [0.0, 9.0], "b": [1.0, 10.0]}) == {}
     assert random_levels({"a": [0.0], "b": [10.0]}) == {}
-    assert random_levels({"a": [0.0, 1.0], "none": []}) == {}
+    assert random_levels({"a": [0.0, 1.0]}) == {}
 
 
 def test_logistic_fit_recovers_the_truth() -> None:
