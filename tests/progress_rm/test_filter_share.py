@@ -19,9 +19,12 @@ TRUTH = np.linspace(0, 1, T)
 class Episode:
     """What calibration reads of an episode."""
 
+    task = "two halves"
+
     def __init__(self, progress: Any) -> None:
         self.timestamps = np.arange(T) / FPS
-        self.labels = type("Labels", (), {"progress": progress, "done": progress >= 0.99})()
+        stage = (progress >= 0.5).astype(np.int64)
+        self.labels = type("Labels", (), {"progress": progress, "stage": stage, "done": progress >= 0.99})()
 
 
 @pytest.fixture
