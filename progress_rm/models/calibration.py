@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from progress_rm.models.base import TaskSpec, ViewModelConfig
+from progress_rm.models.base import ViewModelConfig, stage_offsets
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -173,12 +173,9 @@ class CalibratedConfig(ViewModelConfig):
         return SuccessFit(self.success_scale, self.success_offset, levels).probability(said, task)
 
     def fit_success(self, said: Array, validation: Sequence[EpisodeFeatures], seconds: float = 0.0) -> None:
-        """Calibrate; see `fit_success`. Instructions for the same stages are one kind of task."""
-        kinds = [_kind(self.tasks[self.find_task(episode.task)]) for episode in validation]
-        found = fit_success(said, validation, kinds, seconds)
+        """Calibrate; see `fit_success`. Wordings of one task, which share their stages, are of one kind."""
+        kinds = stage_offsets(self.tasks)
+        shown = [kinds[self.find_task(episode.task)] for episode in validation]
+        found = fit_success(said, validation, shown, seconds)
         self.success_scale, self.success_offset = found.scale, found.offset
-        self.success_levels = [found.levels.get(_kind(task), 0.0) for task in self.tasks]
-
-
-def _kind(task: TaskSpec) -> Hashable:
-    return tuple(task.stages), tuple(task.priors)
+        self.success_levels = [found.levels.get(kind, 0.0) for kind in kinds]
