@@ -137,7 +137,7 @@ class Run:
             self.scale.budget,
             seed,
             self.folder / "models" / f"{place}-{encoder}-{seed}",
-            self.folder / "choices" / f"{adapter.name.replace(':', '-')}-{encoder}",
+            self.folder / "choices" / f"{place}-{encoder}",
         )
         trained = time.monotonic()
         for group, dataset in missing:

@@ -120,7 +120,8 @@ class Adapter(ABC):
     Attributes:
         name: its name in tables.
         about: in a sentence, what it is and what it was given.
-        folder_name: where its training is kept; two adapters that read one training differently share it.
+        folder_name: where its training and what was tuned are kept; adapters that read one training differently share
+            it.
         calibrates: whether its probability of success is taken as it is.
     """
 
@@ -218,7 +219,7 @@ class PerTask[Model](Adapter):
         kinds = list(material.kinds)
 
         def trained(kind: str, options: Mapping[str, Any], time: Budget) -> Model:
-            words = ",".join(f"{k}={v}" for k, v in options.items() if k in self.trained_by)
+            words = ",".join(f"{k}={v}" for k, v in options.items())
             home = folder / kind / slug(f"{time.samples},{words}")
             return self.fit_task(material.of_kind(kind), options, time, seed, home)
 
@@ -236,11 +237,6 @@ class PerTask[Model](Adapter):
         for kind in kinds:
             options = together or choose([kind], choices / f"{kind}.json")
             self._models[kind] = trained(kind, options, budget)
-
-    @property
-    def trained_by(self) -> Sequence[str]:
-        """The axes that training depends on; along the others a trained model is only read differently."""
-        return list(self.axes)
 
     def error(self, model: Model, validation: Sequence[EpisodeFeatures]) -> float:
         """Mean squared error of progress against the labels, each episode alike."""

@@ -101,7 +101,7 @@ def first_options_only(bench: ModuleType, monkeypatch: pytest.MonkeyPatch) -> No
         "episodes": ["all"],
         "size": [[32, 1, 2]],
     }
-    monkeypatch.setattr(LerobotSarm, "axes", property(lambda self: {**axes, "reading": list(self.readings)}))
+    monkeypatch.setattr(LerobotSarm, "axes", axes)
 
 
 def budget() -> Any:
@@ -160,9 +160,9 @@ def sarm(bench: ModuleType, material: Any, folder: Path, reading: str) -> tuple[
     from judge.models.lerobot_sarm import LerobotSarm
 
     adapter = LerobotSarm()
-    options = {name: values[0] for name, values in adapter.axes.items()} | {"reading": reading}
+    options = {name: values[0] for name, values in adapter.axes.items()}
     part = material.of_kind(NAMES[0])
-    return adapter, adapter.fit_task(part, options, budget(), 0, folder)
+    return adapter, replace(adapter.fit_task(part, options, budget(), 0, folder), reading=reading)
 
 
 def test_lerobots_sarm_is_its_own_and_learns(bench: ModuleType, material: Any, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from lerobot.rewards.sarm.processor_sarm import make_sarm_pre_post_processors
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from judge.adapter import Budget, Material, PerTask, Raw, labels_of, mean_error
+from judge.adapter import Budget, Material, PerTask, Raw, labels_of, mean_error, tuned
 from judge.models.sarm_shared_features import IMAGE, STATE, Annotations, Frames, instead_of_clip
 from progress_rm.data import EpisodeFeatures
 from progress_rm.encoders.base import Encoder
@@ -44,7 +44,7 @@ class SarmModel:
     views: list[str]
     encoder: Encoder
     stats: dict[str, dict[str, torch.Tensor]]
-    reading: str
+    reading: str = "as_shipped"
 
 
 class LerobotSarm(PerTask[SarmModel]):
@@ -57,29 +57,19 @@ class LerobotSarm(PerTask[SarmModel]):
         "failed demonstrations are tuned on three tasks' validation episodes, checkpoints chosen on each task's. Asked "
         "as its scoring script asks: the window reaches 4 frame gaps into the FUTURE."
     )
-    readings: tuple[str, ...] = ("as_shipped",)
     tuned_on = 3
-
-    @property
-    def axes(self) -> Mapping[str, Any]:  # type: ignore[override]
-        """What is tuned; the frame gap is in seconds, as every recording has its own rate."""
-        return {
-            "gap_s": [1.0, 0.5],
-            "learning_rate": [5e-4, 1.5e-4, 5e-5],
-            "views": ["all", "front", "top", "wrist"],
-            "episodes": ["all", "successful"],
-            "size": [[128, 2, 4], [256, 4, 8]],
-            "reading": list(self.readings),
-        }
-
-    @property
-    def trained_by(self) -> list[str]:
-        """Everything but how it is asked."""
-        return [name for name in self.axes if name != "reading"]
+    # The frame gap is in seconds, as every recording has its own rate.
+    axes: Mapping[str, Any] = {
+        "gap_s": [1.0, 0.5],
+        "learning_rate": [5e-4, 1.5e-4, 5e-5],
+        "views": ["all", "front", "top", "wrist"],
+        "episodes": ["all", "successful"],
+        "size": [[128, 2, 4], [256, 4, 8]],
+    }
 
     @property
     def folder_name(self) -> str:
-        """One training for both ways of asking."""
+        """One training, tuned once, for both ways of asking."""
         return "lerobot_sarm"
 
     def fit_task(
@@ -99,7 +89,7 @@ class LerobotSarm(PerTask[SarmModel]):
         stats = {STATE: {"mean": frames.state.mean(0), "std": frames.state.std(0)}}
         torch.manual_seed(seed)
         network = SARMRewardModel(config, dataset_stats=stats, dataset_meta=meta)
-        model = SarmModel(network, views, material.encoder, stats, options["reading"])
+        model = SarmModel(network, views, material.encoder, stats)
         weights = folder / "model.safetensors"
         if not weights.exists():
             self._train(model, frames, meta, material, budget, seed, weights)
@@ -130,7 +120,6 @@ class LerobotSarm(PerTask[SarmModel]):
         optimizer = replace(config.get_optimizer_preset(), lr=rate).build(network.get_optim_params())
         schedule = replace(config.get_scheduler_preset(), peak_lr=rate, decay_lr=rate / 10)
         scheduler = schedule.build(optimizer, steps)
-        shipped = replace(model, reading="as_shipped")
         sampler, best = Sampler(frames, config.drop_n_last_frames, seed), float("inf")
         for step in range(1, steps + 1):
             network.train()
@@ -143,7 +132,7 @@ class LerobotSarm(PerTask[SarmModel]):
             optimizer.zero_grad()
             scheduler.step()
             if step % max(1, steps // budget.checks) == 0 or step == steps:
-                answers = [self.ask_model(shipped, e).progress for e in material.validation]
+                answers = [self.ask_model(model, e).progress for e in material.validation]
                 error = mean_error(answers, material.validation)
                 if error < best or not weights.exists():
                     best = error
@@ -187,10 +176,27 @@ class LerobotSarmCausal(LerobotSarm):
 
     name = "lerobot_sarm_causal"
     about = (
-        "The same SARM asked so that nothing after t is seen: either frames after t are replaced by frame t, or the "
-        "window ends at t and its last answer is taken, whichever validates better; tuned anew for this."
+        "The same trained networks asked so that nothing after t is seen: either frames after t are replaced by frame "
+        "t, or the window ends at t and its last answer is taken, whichever validates better over all tasks."
     )
-    readings = ("last", "hold")
+
+    def fit(self, material: Material, budget: Budget, seed: int, folder: Path, choices: Path) -> None:
+        """Load what is trained, or train it; then choose how to ask."""
+        super().fit(material, budget, seed, folder, choices)
+
+        def asked(reading: str) -> dict[str, SarmModel]:
+            return {kind: replace(model, reading=reading) for kind, model in self._models.items()}
+
+        def error(options: Mapping[str, Any]) -> float:
+            models = asked(options["reading"])
+            return float(
+                np.mean([self.error(models[kind], material.of_kind(kind).validation) for kind in models])
+            )
+
+        axes = {"reading": ["last", "hold"]}
+        self._models = asked(
+            tuned(axes, error if budget.trial else None, choices / "reading.json")["reading"]
+        )
 
 
 def windows_of(length: int, config: SARMConfig, reading: str) -> tuple[NDArray[np.int64], int]:
