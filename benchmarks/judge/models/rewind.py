@@ -25,14 +25,15 @@ class Rewind(Adapter):
     name = "rewind"
     about = (
         "ReWiND's target (t/T of successes, rewound videos, wrong instructions → 0), written by us on "
-        "multiview_sarm's network: every view, state, one model for all tasks; learning rate, spacing of the window, "
-        "share of rewound windows and filter tuned on validation."
+        "multiview_sarm's network: every view, state, one model for all tasks; learning rate, spacing of the window "
+        "and its growth, share of rewound windows and filter tuned on validation."
     )
     axes: Mapping[str, Any] = {
         "use_filter": [False, True],
         "spacing_s": [0.5, 1.0],
         "learning_rate": [1e-3, 3e-4],
         "rewind": [0.5, 0.8],
+        "spacing_growth": [1.0, 1.8],
     }
 
     def __init__(self) -> None:

@@ -22,8 +22,9 @@ class MultiviewSarmConfig(FilteredModelConfig, ExemplarModelConfig):
     """Number of recent frames a query sees, besides the episode's first."""
     spacing_s: float = 0.5
     """Seconds between the last two of them."""
-    spacing_growth: float = 1.0
-    """How many times as long each distance between two of them is as the one after it; 1: all alike."""
+    spacing_growth: float = 1.8
+    """How many times as long each distance between two of them is as the one after it; 1: all alike. By default the
+    window reaches 11 s back, and still tells where the arm moves to now."""
     hidden: int = 128
     """Width of the transformers."""
     layers: int = 2
