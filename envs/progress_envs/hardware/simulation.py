@@ -77,6 +77,10 @@ class Simulation(ProgressEnv):
     def tick(self) -> None:
         """One physics step of 5 ms."""
         model, data = self.world.model, self.world.data
+        # While a hand leads the arm, nothing else moves: it is to find its stops, not to sweep the table. It moves
+        # before the servos look, so that nobody reads another place than the one where the arm is seen.
+        if self.hand is not None:
+            self._put(next(self.hand, None))
         positions = mounting.to_ticks(self.world.joints())
         speeds = (mounting.to_ticks(arm.to_units(data.qvel[self._dofs]) + mounting.MARKS)).tolist()
         loads = (data.actuator_force[:6] / _STALL).tolist()
@@ -87,9 +91,6 @@ class Simulation(ProgressEnv):
         self._apply(drives, positions)
         if self.hand is None:
             mujoco.mj_step(model, data)
-        else:
-            # While a hand leads the arm, nothing else moves: it is to find its stops, not to sweep the table.
-            self._put(next(self.hand, None))
         self.seconds += TIMESTEP
         self._ticks += 1
         if self._ticks % _STEPS == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from progress_envs.hardware import feetech, mounting
 from progress_envs.hardware.feetech import FeetechServo, unsigned
 from progress_envs.hardware.kinds import KINDS
 from progress_envs.hardware.servo import ERROR_HEAT, ERROR_OVERLOAD, ROOM, TOP_SPEED, Drive, nearest
+from progress_envs.hardware.simulation import Simulation
 
 TICK = 0.005
 
@@ -149,3 +151,18 @@ def test_the_mounting_of_an_arm_is_its_own_and_fits_the_offset_register() -> Non
         for entry in so101.calibration(seed).values():
             assert feetech.signed(unsigned(entry["homing_offset"], 11), 11) == entry["homing_offset"]
             assert 0 <= entry["range_min"] < entry["range_max"] <= 4095
+
+
+def test_servos_read_where_a_hand_holds_them_in_the_same_tick() -> None:
+    # Whoever calibrates presses Enter when the arm is seen in the middle.
+    servos = [make_servo(torque=False) for _ in range(6)]
+    simulation = Simulation("PickPlace", servos, None, None)
+    try:
+        simulation.begin(0)
+        simulation.hold_in_the_middle()
+        simulation.tick()
+        seen = simulation.world.joints()
+    finally:
+        simulation.close()
+    np.testing.assert_allclose(seen, mounting.MARKS, atol=1e-6)
+    np.testing.assert_allclose([servo.position for servo in servos], 0.0, atol=1e-6)
