@@ -41,8 +41,9 @@ class TextEncoder(Protocol):
 def embed_instruction(text: str) -> NDArray[np.float32]:
     """Hashed words, pairs of neighbouring words and character trigrams, unit length: float32 [256].
 
-    Feature hashing with signs (Weinberger et al. 2009, arXiv 0902.2206); instructions that share words are near, and
-    the pairs tell apart those that differ in order only.
+    Feature hashing with signs (Weinberger et al. 2009, arXiv 0902.2206); instructions that share words are near. The
+    pairs tell apart most that differ in order only, but not "the red, then the blue, then the …" from "the blue, then
+    the red, then the …", where every word has the same neighbours.
     """
     vector = np.zeros(DIM, dtype=np.float32)
     words = text.lower().split()
