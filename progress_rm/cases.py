@@ -254,12 +254,8 @@ def _labels(item: ScoredDataset, episode: int, task: ScoredTask) -> EpisodeLabel
     foreign = {s.name for s in segments}.isdisjoint(task.stages)
     stages = dataset.stage_order(dataset.task(episode)) if foreign else task.stages
     outcome = dataset.info(episode).get("outcome")
-    state = "observation.state"
-    active = (
-        active_frames(np.asarray(dataset.column(state, episode), dtype=np.float32), None, dataset.fps)
-        if dataset.has_column(state)
-        else None
-    )
+    state = dataset.state(episode)
+    active = None if state is None else active_frames(state, None, dataset.fps)
     labels = label_episode(
         segments,
         length,

@@ -179,9 +179,7 @@ def load_episodes(
     by_instruction = {spec.instruction: spec for spec in tasks}
     loaded = []
     for episode, seen in zip(chosen, features, strict=True):
-        state = None
-        if use_state and dataset.has_column("observation.state"):
-            state = np.asarray(dataset.column("observation.state", episode), dtype=np.float32)
+        state = dataset.state(episode) if use_state else None
         labels = None
         if scheme is not None:
             labels = _label(dataset, episode, by_instruction[dataset.task(episode)], scheme, state, seen)
@@ -299,11 +297,9 @@ def _label(
 
 def _activity(episodes: Sequence[tuple[EpisodeDataset, int]]) -> list[NDArray[np.float64]] | None:
     """Which frames move, read off the state; None where there is no state."""
-    if not all(dataset.has_column("observation.state") for dataset, _ in episodes):
-        return None
-    return [
-        active_frames(dataset.column("observation.state", e), None, dataset.fps) for dataset, e in episodes
-    ]
+    states = [(dataset.state(episode), dataset.fps) for dataset, episode in episodes]
+    moving = [active_frames(state, None, fps) for state, fps in states if state is not None]
+    return moving if len(moving) == len(episodes) else None
 
 
 def _complete(segments: Sequence[StageSegment], stages: Sequence[str]) -> bool:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-
 from progress_datasets.errors import UserError
 from progress_datasets.segments import Outcome, StageSegment
 from progress_rm.steps import discover_steps
@@ -79,12 +77,7 @@ def propose_steps(
                 "record one that does"
             )
         features = [cache.read(datasets[number], [episode], views)[0] for number, episode in sources]
-        states = [
-            np.asarray(datasets[number].column("observation.state", episode), np.float32)
-            if use_state and datasets[number].has_column("observation.state")
-            else None
-            for number, episode in sources
-        ]
+        states = [datasets[number].state(episode) if use_state else None for number, episode in sources]
         rates = {datasets[number].fps for number, _ in sources}
         if len(rates) > 1:
             raise UserError(f"'{instruction}' was recorded at {sorted(rates)} frames a second; give one rate")

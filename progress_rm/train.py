@@ -272,11 +272,7 @@ def _views(datasets: Sequence[EpisodeDataset], wanted: Sequence[str]) -> list[st
 
 
 def _state_dim(datasets: Sequence[EpisodeDataset]) -> int:
-    dims = {
-        dataset.root: int(dataset.column("observation.state", 0).shape[1])
-        for dataset in datasets
-        if dataset.has_column("observation.state")
-    }
+    dims = {dataset.root: state.shape[1] for dataset in datasets if (state := dataset.state(0)) is not None}
     if len(set(dims.values())) > 1:
         raise UserError(
             f"the states differ in length ({dims}); train on one robot or pass --model.use_state=false"

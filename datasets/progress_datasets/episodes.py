@@ -25,6 +25,7 @@ from progress_datasets.video import Image, decode
 
 ANNOTATION_PREFIXES = ("subtask_", "sparse_subtask_", "dense_subtask_")
 BOOKKEEPING_PREFIXES = ("stats/", "videos/", "data/", "meta/", *ANNOTATION_PREFIXES)
+STATE = "observation.state"
 BOOKKEEPING = ("episode_index", "tasks", "length", "dataset_from_index", "dataset_to_index", "missing_views")
 
 
@@ -134,6 +135,13 @@ class EpisodeDataset:
         """
         start, stop = self.tables.rows[self._checked(episode)]
         return self.tables.column(name)[start:stop]
+
+    def state(self, episode: int) -> npt.NDArray[np.float32] | None:
+        """The robot's state, float32 [T, S], or None where the dataset has none; also where S is 1, stored flat."""
+        if not self.has_column(STATE):
+            return None
+        values = np.asarray(self.column(STATE, episode), dtype=np.float32)
+        return values.reshape(len(values), -1)
 
     def has_column(self, name: str) -> bool:
         """Whether the frame tables have this column."""

@@ -48,6 +48,14 @@ def as_pixels(images: Tensor) -> NDArray[np.uint8]:
     return np.asarray(scaled.permute(0, 1, 3, 4, 2).cpu().numpy())
 
 
+def state_windows(batch: Mapping[str, Any], size: int) -> Tensor:
+    """The batch's states [B, (W,) S] → float [B, W, S] on the CPU; LeRobot leaves out the axis of a single number."""
+    given: Tensor = batch["observation.state"].float().cpu()
+    if size == 1:
+        return given.reshape(len(given), -1, 1)
+    return given if given.ndim == 3 else given[:, None]
+
+
 def last_frames(
     config: FeatureModelConfig, batch: Mapping[str, Any]
 ) -> tuple[dict[str, NDArray[np.uint8]], NDArray[np.float32] | None, list[str | None]]:
@@ -63,6 +71,5 @@ def last_frames(
     count = len(next(iter(frames.values())))
     state = None
     if config.state_size and "observation.state" in batch:
-        given = batch["observation.state"].float().cpu().numpy()
-        state = given[:, -1] if given.ndim == 3 else given
+        state = state_windows(batch, config.state_size)[:, -1].numpy()
     return frames, state, list(batch.get("task") or [None] * count)

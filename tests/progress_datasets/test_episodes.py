@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from progress_datasets import layout
 from progress_datasets.annotations import write_segments
 from progress_datasets.episodes import EpisodeDataset
 from progress_datasets.errors import UserError
-from progress_datasets.synthetic import TASKS
+from progress_datasets.synthetic import FPS, TASKS, synthetic_episodes
 from progress_datasets.write import EpisodeData, write_dataset
 
 Copy = Callable[[EpisodeDataset], EpisodeDataset]
@@ -37,6 +38,17 @@ def test_properties(recorded: EpisodeDataset) -> None:
     assert not recorded.has_column("reward")
     assert recorded.column("observation.state", 1).shape == (24, 3)
     assert recorded.column("observation.state", 1).dtype == np.float32
+
+
+def test_a_state_of_one_number_keeps_its_axis(tmp_path: Path) -> None:
+    episodes = [replace(e, state=e.state[:, :1]) for e in synthetic_episodes() if e.state is not None]
+    dataset = write_dataset(tmp_path / "one", FPS, episodes, video=False)
+    assert dataset.column("observation.state", 0).ndim == 1  # as LeRobot stores it
+    state = dataset.state(0)
+    assert state is not None
+    np.testing.assert_array_equal(state, episodes[0].state)
+    stateless = [replace(e, state=None) for e in episodes]
+    assert write_dataset(tmp_path / "none", FPS, stateless, video=False).state(0) is None
 
 
 def test_reading_imports_neither_lerobot_nor_torch(recorded: EpisodeDataset) -> None:

@@ -41,9 +41,12 @@ def killed_when(forked: Any) -> KilledWhen:
 
 
 def toy_episode(
-    seed: int, task: str = "slide and lift", state: bool = True, failing: bool = False
+    seed: int, task: str = "slide and lift", state: int = 2, failing: bool = False
 ) -> EpisodeData:
-    """20 to 40 frames of 32×32 in the views left and right; stages slide and lift, of random speeds."""
+    """20 to 40 frames of 32×32 in the views left and right; stages slide and lift, of random speeds.
+
+    A state has `state` numbers, two at most.
+    """
     rng = np.random.default_rng(seed)
     first, second = rng.integers(10, 20, 2)
     x = np.concatenate([np.linspace(0, 1, first, endpoint=False), np.ones(second)])
@@ -64,7 +67,7 @@ def toy_episode(
     return EpisodeData(
         task=task,
         frames=frames,
-        state=np.stack([x + y, rng.normal(size=length)], 1).astype(np.float32) if state else None,
+        state=np.stack([x + y, rng.normal(size=length)], 1)[:, :state].astype(np.float32) if state else None,
         action=np.zeros((length, 2), np.float32) if state else None,
         extra={"progress": ((x + y) / 2).astype(np.float32)},
         segments=[
@@ -84,7 +87,7 @@ def make_toy() -> Iterator[MakeToy]:
         episodes: int = 8,
         *,
         task: str = "slide and lift",
-        state: bool = True,
+        state: int = 2,
         video: bool = False,
         seed: int = 0,
     ) -> EpisodeDataset:

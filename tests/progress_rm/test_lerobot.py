@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 import progress_rm
 from progress_datasets.episodes import EpisodeDataset
@@ -35,16 +38,18 @@ def options(dataset: EpisodeDataset, output: Path, *more: str) -> list[str]:
     ]
 
 
+@pytest.mark.parametrize("numbers", [2, 1])
 def test_trains_some_steps_and_leaves_a_model_of_ours(
-    toy: EpisodeDataset, tmp_path: Path, run_script: Any
+    make_toy: Callable[..., EpisodeDataset], numbers: int, tmp_path: Path, run_script: Any
 ) -> None:
+    toy = make_toy(tmp_path / "toy", 4, state=numbers)
     code, said = run_script(options(toy, tmp_path / "run", "--reward_model.fps=10"))
     assert code == 0, said[-3000:]
     folder = tmp_path / "run" / "checkpoints" / "last" / "pretrained_model"
     config = json.loads((folder / "config.json").read_text())
     assert config["type"] == "multiview_sarm"
     assert config["tasks"][0]["stages"] == ["slide", "lift"]
-    assert config["state_dim"] == 2
+    assert config["state_dim"] == numbers
     model = progress_rm.load_model(folder)
     episode = load_episodes(toy, FeatureCache(tmp_path / "cache", model.encoder()), episodes=[0])[0]
     assert len(model.track(episode)) == toy.length(0)

@@ -169,7 +169,7 @@ def test_two_processes_train_one_model(
 def test_one_demonstration_gets_copies_and_no_validation(
     make_toy, tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    dataset = make_toy(tmp_path / "one", 1, state=False)
+    dataset = make_toy(tmp_path / "one", 1, state=0)
     train(dataset, tmp_path / "run", "--model.encoder=classical", "--copies=2", *tiny)
     assert "no validation" in capsys.readouterr().out
     model = progress_rm.load_model(tmp_path / "run")

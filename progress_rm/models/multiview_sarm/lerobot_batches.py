@@ -12,7 +12,7 @@ from torch import Tensor
 
 from progress_datasets.errors import UserError
 from progress_rm.models.base import stage_offsets
-from progress_rm.models.lerobot_batch import IMAGES, some_image_views
+from progress_rm.models.lerobot_batch import IMAGES, some_image_views, state_windows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,8 +43,8 @@ class LeRobotBatches:
         dataset = EpisodeDataset(Path(meta.root))
         config.tasks = config.tasks or learn_tasks([dataset], config.label_scheme)
         config.views = config.views or list(dataset.views)
-        if config.use_state and dataset.has_column("observation.state"):
-            config.state_dim = int(dataset.column("observation.state", 0).shape[1])
+        if config.use_state and (state := dataset.state(0)) is not None:
+            config.state_dim = state.shape[1]
         episodes = load_episodes(
             dataset,
             FeatureCache(Path(), None),
@@ -110,8 +110,7 @@ def convert_observations(config: MultiviewSarmConfig, batch: dict[str, Any]) -> 
     state = torch.zeros(count, width, state_dim)
     has_state = state_dim > 0 and "observation.state" in batch
     if has_state:
-        given = batch["observation.state"].cpu().float()
-        state = given if given.ndim == 3 else given[:, None]
+        state = state_windows(batch, state_dim)
     tasks = batch.get("task") or [None] * count
     indices = [config.find_task(task) for task in tasks]
     words = [config.embed(index, task) for index, task in zip(indices, tasks, strict=True)]
