@@ -101,13 +101,17 @@ class _Block(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         out: Tensor = self.layers(maps)
-        return out + maps if self.residual else out
+        return out.add_(maps) if self.residual else out
 
 
 class _Convolution(nn.Module):
-    """A frozen convolution with its batch normalisation in it, padded as TensorFlow pads, and ReLU6 unless told."""
+    """A frozen convolution with its batch normalisation in it, padded as TensorFlow pads, and ReLU6 unless told.
+
+    Maps are square.
+    """
 
     weight: Tensor
+    shifted: Tensor
     bias: Tensor
 
     def __init__(
@@ -116,24 +120,26 @@ class _Convolution(nn.Module):
         super().__init__()
         scale = weights[f"{norm}.weight"] / torch.sqrt(weights[f"{norm}.running_var"] + _EPSILON)
         weight = weights[f"{name}.weight"] * scale[:, None, None, None]
-        self.register_buffer("weight", weight.contiguous(memory_format=torch.channels_last), persistent=False)
+        self._register("weight", weight)
+        if stride > 1:
+            self._register("shifted", functional.pad(weight, (2, 0, 2, 0)))
         shift = weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * scale
         self.register_buffer("bias", shift, persistent=False)
         self.stride, self.clip = stride, clip
         self.groups = len(scale) if "depthwise" in name else 1
 
+    def _register(self, name: str, weight: Tensor) -> None:
+        self.register_buffer(name, weight.contiguous(memory_format=torch.channels_last), persistent=False)
+
     def forward(self, maps: Tensor) -> Tensor:
-        stride, padding = self.stride, self.weight.shape[-1] // 2
-        if stride > 1:
-            # TensorFlow pads the far side more.
-            kernel, padding = self.weight.shape[-1], 0
-            pads: list[int] = []
-            for size in (maps.shape[-1], maps.shape[-2]):
-                total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-                pads += [total // 2, total - total // 2]
-            maps = functional.pad(maps, pads)
-        out = functional.conv2d(maps, self.weight, self.bias, stride, padding, groups=self.groups)
-        return functional.relu6(out) if self.clip else out
+        weight = self.weight
+        if self.stride > 1 and maps.shape[-1] % 2 == 0:
+            # TensorFlow pads the far side of an even map by one more than the near side. To pad both alike and to begin
+            # the kernel two further on comes to the same, without a copy of the maps, which took a third of the time.
+            weight = self.shifted
+        padding = weight.shape[-1] // 2
+        out = functional.conv2d(maps, weight, self.bias, self.stride, padding, groups=self.groups)
+        return functional.relu6(out, inplace=True) if self.clip else out
 
 
 def _to_grid(maps: Tensor) -> Tensor:
