@@ -10,8 +10,9 @@ colours, light and camera poses; the judge is the simulator's true progress. `ju
 and what it was given.
 
 Everything made is kept in `--output_dir`: killed and repeated, the command goes on; run in parts (other `--models`,
-other `--seeds`), a last run over all of them puts the results together. `--results` also writes the JSON, a page and a
-plot to that folder. Prints a table and, as its last line, one JSON object.
+other `--seeds`), a last run over all of them puts the results together. `--with` puts in the results of other seeds
+from the JSON of an earlier run. `--results` also writes the JSON, a page and a plot to that folder. Prints a table and,
+as its last line, one JSON object.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from typing import Any
 from judge.adapter import Adapter, Budget, Material, write_whole
 from judge.features import SCHEME, episodes_of, prepare
 from judge.measure import Judged, load_cases, summarise
+from judge.merge import merge
 from judge.models import ABLATION, ADAPTERS, OURS
 from judge.policies import Practice
 from judge.results import page, print_table
@@ -200,6 +202,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             "quick": options.quick,
             **provenance(__file__, argv),
         }
+        if options.others:
+            others = [path.read_text(encoding="utf-8") for path in options.others]
+            summary = merge([json.loads(part) for part in (json.dumps(summary), *others)])
         print_table(summary)
         target = options.results or options.output_dir
         if target is not None:
@@ -226,6 +231,13 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--ablation", action="store_true", help="ours with one thing left out or changed at a time"
     )
     parser.add_argument("--output_dir", type=Path, help="keep everything here; repeat to resume")
+    parser.add_argument(
+        "--with",
+        nargs="+",
+        type=Path,
+        dest="others",
+        help="JSON of earlier runs with other seeds, to be put in",
+    )
     parser.add_argument("--results", type=Path, help="write the JSON, the page and the plot here, too")
     return parser.parse_args(argv)
 

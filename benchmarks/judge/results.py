@@ -58,8 +58,7 @@ def _markdown(
     lines = [
         "# How far is the task? Reward models on the same frames and features",
         "",
-        f"Written by `{summary['command']}` at commit {summary['commit']} on {summary['date']}; "
-        f"{summary['machine']}.",
+        *_written_by(summary),
         "",
         f"{summary['tasks']} simulated tasks ({', '.join(tasks)}), {_seeds(summary['seeds'])} of training. "
         f"{counts['train']} demonstrations to learn from (expert, hesitant, clumsy, failing; 15 % of them kept for "
@@ -208,6 +207,18 @@ def draw(
     figure.tight_layout(rect=(0, 0.16 / len(moments) + 0.03, 1, 1))
     figure.savefig(path, dpi=90)
     plt.close(figure)
+
+
+def _written_by(summary: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for part in summary.get("made_by", [summary]):
+        lines.append(
+            f"Written by `{part['command']}` at commit {part['commit']} on {part['date']}; {part['machine']}."
+        )
+    if "made_by" in summary:
+        seeds = {name: " ".join(row["seeds"]) for name, row in summary["models"].items()}
+        lines += ["", "Seeds: " + "; ".join(f"`{name}` {which}" for name, which in seeds.items()) + "."]
+    return lines
 
 
 def _seeds(count: int) -> str:

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from progress_datasets.episodes import EpisodeDataset
+from progress_datasets.errors import UserError
 from progress_datasets.segments import Outcome, StageSegment
 from progress_datasets.write import EpisodeData, write_dataset
 
@@ -263,6 +264,18 @@ def test_a_policy_is_trained_and_recorded(bench: ModuleType, tmp_path: Path) -> 
         assert data.segments(episode)
 
 
+class approx:
+    """Equal to a tree of numbers, within rounding, that may hold more than is asked for."""
+
+    def __init__(self, tree: Any) -> None:
+        self.tree = tree
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, dict):
+            return all(approx(self.tree[key]) == value for key, value in other.items())
+        return bool(other == (None if self.tree is None else pytest.approx(self.tree)))
+
+
 def test_a_run_is_measured_kept_and_shown(
     bench: ModuleType,
     datasets: dict[str, list[EpisodeDataset]],
@@ -295,6 +308,31 @@ def test_a_run_is_measured_kept_and_shown(
     assert (tmp_path / "results" / "reward_accuracy.png").stat().st_size > 10_000
     monkeypatch.setattr(bench.Run, "_answer", None)
     assert bench.main(command)["models"] == result["models"]
+
+    apart = [word for word in command[:-1] if word not in ("0", "1")]
+    last = apart.pop()
+    earlier = tmp_path / "earlier"
+    bench.main([*apart, "0", last, f"--results={earlier}"])
+    later = [
+        *apart,
+        "1",
+        last,
+        f"--results={tmp_path / 'merged'}",
+        f"--with={earlier / 'reward_accuracy.json'}",
+    ]
+    merged = bench.main(later)
+    assert merged["seeds"] == 2
+    assert [part["seeds"]["clock"] for part in merged["made_by"]] == [["1"], ["0"]]
+    for name, row in result["models"].items():
+        assert {k: v for k, v in row.items() if k != "intervals"} == approx(merged["models"][name])
+    assert merged["per_task"] == approx(result["per_task"])
+    for key in ("difference", "ours_better", "of"):
+        assert merged["against_ours"]["clock"]["mse"][key] == pytest.approx(
+            result["against_ours"]["clock"]["mse"][key]
+        )
+    assert "`clock` 0 1" in (tmp_path / "merged" / "reward_accuracy.md").read_text()
+    with pytest.raises(UserError, match="has seed 1 twice"):
+        bench.main([*later[:-1], f"--with={tmp_path / 'merged' / 'reward_accuracy.json'}"])
 
     together = import_module("ensembles").main(
         ["--quick", "--tasks", *NAMES, "--seeds", "0", "1", f"--output_dir={tmp_path / 'out'}"]
