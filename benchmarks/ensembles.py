@@ -1,11 +1,11 @@
-"""Do models from different seeds judge better together than alone?
+"""Do several models judge better together than alone?
 
-    python benchmarks/ensembles.py [--quick] [--output_dir=DIR] [--seeds 0 1 2] [--tasks …] [--results=DIR]
+    python benchmarks/ensembles.py [--quick] [--models …] [--seeds 0 1 2] [--output_dir=DIR] [--results=FILE]
 
-The members are `multiview_sarm` as `reward_accuracy.py` trains it with these seeds, image extractor included; given its
---output_dir, nothing is trained again. They are made one model as `train --ensemble` does, calibrated on the validation
-episodes that none of them took gradients on, and judged on the same episodes as they are alone. Prints a table and, as
-its last line, one JSON object.
+The members are models of ours as `reward_accuracy.py` trains them with these seeds, image extractor included: each of
+the models with each of the seeds, by default `multiview_sarm` with three. Given that benchmark's --output_dir, nothing
+is trained again. They are made one model as `train` does, calibrated on the validation episodes that none of them took
+gradients on, and judged on the same episodes as they are alone. Prints a table and, as its last line, one JSON object.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import reward_accuracy
-from judge.adapter import Answers, Material, write_whole
+from judge.adapter import Adapter, Answers, Material, slug, write_whole
 from judge.features import SCHEME, episodes_of
 from judge.measure import UNSEEN, Judged, load_cases, summarise
-from judge.models.multiview_sarm import MultiviewSarm
+from judge.models import ABLATION, ADAPTERS
+from judge.models.own import OwnModel
 from judge.sets import SETS
 from provenance import provenance
 from reward_accuracy import ENCODER, Run, Scale
@@ -34,6 +35,9 @@ from progress_rm import load_model
 from progress_rm.data import EpisodeFeatures
 from progress_rm.models.ensemble.modeling_ensemble import EnsembleRewardModel
 from progress_rm.scores import ScoredTask, write_scores
+
+KINDS = {**ADAPTERS, **ABLATION}
+OURS = [name for name, make in KINDS.items() if isinstance(make(), OwnModel)]
 
 SHOWN = ("mse", "success_auroc", "failure_balanced_accuracy", "success_ece", "tau_a")
 
@@ -47,23 +51,25 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "--quick", action="store_true", help="two tasks, two seeds, few of everything: does it run?"
     )
     parser.add_argument("--tasks", nargs="+", choices=task_names(), help="simulated tasks; by default all")
+    parser.add_argument("--models", nargs="+", choices=OURS, default=OURS[:1], help="the members' families")
     parser.add_argument("--seeds", nargs="+", type=int, help="of the members; by default 0 1 2")
     parser.add_argument("--output_dir", type=Path, help="that of reward_accuracy.py, or a new one")
-    parser.add_argument("--results", type=Path, help="write the JSON here, too")
+    parser.add_argument("--results", type=Path, help="write the JSON to this file, too")
     options = parser.parse_args(argv)
     tasks = options.tasks or (["PickPlace", "TidyTable"] if options.quick else task_names())
     seeds = options.seeds or ([0, 1] if options.quick else [0, 1, 2])
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.output_dir or Path(scratch)
         run = Run(folder, tasks, reward_accuracy.QUICK if options.quick else Scale(), ENCODER)
-        judged = [Judged(f"seed {s}", {0: run.judge(MultiviewSarm, s)[1]}) for s in seeds]
-        judged.append(Judged("ensemble", {0: together(run, seeds)}))
+        members = [(KINDS[name], seed) for name in options.models for seed in seeds]
+        judged = [Judged(f"{make().name}, seed {s}", {0: run.judge(make, s)[1]}) for make, s in members]
+        judged.append(Judged("ensemble", {0: together(run, members)}))
         found = summarise(judged, "ensemble", tasks)
     summary = {
         "sets": {name: compare(found["models"], group) for name, group in GROUPS.items()},
         "models": found["models"],
         "against_ensemble": found["against_ours"],
-        "members": len(seeds),
+        "members": [one.name for one in judged[:-1]],
         "tasks": len(tasks),
         "quick": options.quick,
         **provenance(__file__, argv),
@@ -76,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         if rows["failure_error_cut"] is not None:
             print(f"  error of telling failures from successes cut by {rows['failure_error_cut']:.0%}")
     if options.results is not None:
-        write_whole(options.results / "ensembles.json", summary)
+        write_whole(options.results, summary)
     print(json.dumps(summary))
     return summary
 
@@ -105,20 +111,25 @@ def compare(models: dict[str, Any], group: str) -> dict[str, Any]:
     }
 
 
-def together(run: Run, seeds: Sequence[int]) -> dict[str, Any]:
+def together(run: Run, members: Sequence[tuple[Callable[[], Adapter], int]]) -> dict[str, Any]:
     """The cases of the ensemble, by set."""
-    materials = [run.material(run.encoder, seed) for seed in seeds]
-    members = [
-        load_model(run.folder / "models" / f"multiview_sarm-{run.encoder}-{seed}" / "best") for seed in seeds
-    ]
-    model = EnsembleRewardModel.of(members)
-    model.calibrate(joined([material.validation for material in materials]))
-    name = "ensemble:" + "+".join(map(str, seeds))
+    models, materials, names = [], {}, []
+    for make, seed in members:
+        adapter = make()
+        encoder = getattr(adapter, "encoder_name", None) or run.encoder
+        names.append(f"{adapter.name}-{seed}")
+        models.append(load_model(run.trained(adapter, encoder, seed) / "best"))
+        # Members with the same extractor read the same features.
+        material = run.material(encoder, seed)
+        materials[material.encoder.key] = material
+    model, distinct = EnsembleRewardModel.of(models), list(materials.values())
+    model.calibrate(joined([material.validation for material in distinct]))
+    name = f"ensemble:{slug('+'.join(names))}"
     for group in SETS:
         for dataset in run.datasets[group]:
             path = run.scores(name, 0, group, dataset.root.name)
             if not path.exists():
-                write(model, dataset, materials, run.folder / "features", path)
+                write(model, dataset, distinct, run.folder / "features", path)
     return {
         group: load_cases(run.datasets[group], [run.scores(name, 0, group, task) for task in run.tasks])
         for group in SETS

@@ -110,6 +110,10 @@ class Run:
             / f"{task}.parquet"
         )
 
+    def trained(self, adapter: Adapter, encoder: str, seed: int) -> Path:
+        """Where a model's training is kept."""
+        return self.folder / "models" / f"{adapter.folder_name.replace(':', '-')}-{encoder}-{seed}"
+
     def judge(self, make: Callable[[], Adapter], seed: int) -> tuple[str, dict[str, Any]]:
         """Let one model learn and answer, where it has not yet; its name and answers by set."""
         adapter = make()
@@ -138,7 +142,7 @@ class Run:
             material,
             self.scale.budget,
             seed,
-            self.folder / "models" / f"{place}-{encoder}-{seed}",
+            self.trained(adapter, encoder, seed),
             self.folder / "choices" / f"{place}-{encoder}",
         )
         trained = time.monotonic()

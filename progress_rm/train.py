@@ -58,6 +58,9 @@ class Config:
     """no, fp16 or bf16; auto: bf16 where the GPU, or the CPU, has instructions for it."""
     ensemble: int = 1
     """Train so many models, from seeds that follow `seed`, to answer together; where they disagree they are unsure."""
+    members: list[str] = field(default_factory=list)
+    """Trained models, of any families and encoders, to be made one instead of training any: they answer together, and
+    only that is calibrated, on the validation episodes."""
     seed: int = 0
     """Seed of everything drawn."""
     cache_dir: str = ""
@@ -72,6 +75,7 @@ def run(config: Config) -> dict[str, Any]:
     """
     from progress_datasets.episodes import EpisodeDataset
     from progress_rm.checkpoints import claim_output
+    from progress_rm.joining import load_members
 
     start = time.monotonic()
     if not config.output_dir:
@@ -82,8 +86,23 @@ def run(config: Config) -> dict[str, Any]:
         raise UserError(
             "--model.type=ensemble: name the members' family, and how many of them by --ensemble=N"
         )
+    if config.members and config.ensemble > 1:
+        raise UserError("--members joins trained models and --ensemble trains new ones; give either")
     datasets = [EpisodeDataset(root) for root in config.dataset.roots()]
+    members = load_members(config)
     output = claim_output(config, Path(config.output_dir))
+    from accelerate import PartialState
+
+    summary = _join(config, output, members, datasets) if members else _train(config, output, datasets)
+    summary |= {"seconds": round(time.monotonic() - start, 1), "model": str(output / "best")}
+    if PartialState().is_main_process:
+        (output / "training.json").write_text(json.dumps(summary, indent=2))
+        print(json.dumps(summary))
+    return summary
+
+
+def _train(config: Config, output: Path, datasets: Sequence[EpisodeDataset]) -> dict[str, Any]:
+    """A model, or several as one."""
     config.model.fps = _common_fps(datasets)
     datasets = config.model.with_stages(datasets, cache_folder(config.cache_dir))
     config.model.tasks = config.model.learn_tasks(datasets)
@@ -93,8 +112,6 @@ def run(config: Config) -> dict[str, Any]:
         config.model.state_dim = _state_dim(datasets) if config.model.use_state else 0
     if isinstance(config.model, ExemplarModelConfig) and config.model.exemplars < 0:
         config.model.exemplars = ExemplarConfig.memory if few_demonstrations(datasets) else 0
-    from accelerate import PartialState
-
     training, validation = split(datasets, config.validation, config.seed)
     if not validation:
         print(
@@ -102,12 +119,19 @@ def run(config: Config) -> dict[str, Any]:
             "with the filter's usual trust in it and an uncalibrated probability of success"
         )
     fit = _fit if config.ensemble == 1 else _fit_ensemble
-    summary = fit(config, output, training, validation)
-    summary |= {"seconds": round(time.monotonic() - start, 1), "model": str(output / "best")}
-    if PartialState().is_main_process:
-        (output / "training.json").write_text(json.dumps(summary, indent=2))
-        print(json.dumps(summary))
-    return summary
+    return fit(config, output, training, validation)
+
+
+def _join(
+    config: Config, output: Path, members: Sequence[ProgressRewardModel], datasets: Sequence[EpisodeDataset]
+) -> dict[str, Any]:
+    """Trained models as one."""
+    from progress_rm.joining import join
+
+    datasets = members[0].config.with_stages(datasets, cache_folder(config.cache_dir))
+    training, validation = split(datasets, config.validation, config.seed)
+    error = join(config, output, members, validation)
+    return {"validation_mse": error, "episodes": len(training), "validation_episodes": len(validation)}
 
 
 Source = tuple["EpisodeDataset", int]
@@ -147,11 +171,8 @@ def _fit_ensemble(
     """Each member as it is trained alone with its seed, on the same episodes; then what they say together."""
     from accelerate import PartialState
 
-    from progress_rm.checkpoints import save_model
-    from progress_rm.data import FeatureCache
-    from progress_rm.models.ensemble.modeling_ensemble import EnsembleRewardModel
+    from progress_rm.joining import join
     from progress_rm.models.registry import load_model
-    from progress_rm.trainer import load_sources, validation_error
 
     folders, found = [], []
     for number in range(config.ensemble):
@@ -166,15 +187,7 @@ def _fit_ensemble(
             PartialState().wait_for_everyone()
         folders.append(folder / "best")
         found.append(json.loads(summary.read_text()))
-    model = EnsembleRewardModel.of([load_model(folder, config.model.device) for folder in folders])
-    error = None
-    if PartialState().is_main_process:
-        if validation:
-            features = FeatureCache(cache_folder(config.cache_dir), model.encoder())
-            held_out = load_sources(validation, features, config.model)
-            model.calibrate(held_out)
-            error = validation_error(model, held_out)
-        save_model(model, output / "best")
+    error = join(config, output, [load_model(folder, config.model.device) for folder in folders], validation)
     members = [one["validation_mse"] for one in found]
     return {**found[0], "validation_mse": error, "members_validation_mse": members}
 

@@ -88,10 +88,8 @@ def prepare(
     encoder = shared_encoder(encoder_name, training, config, seed, steps, folder)
     features = FeatureCache(cache, encoder)
     learned = load_sources(training, features, config)
-    if encoder_name in TRAINED:
-        learned = _and_copies(learned, encoder, seed, folder, image_size)
     return Material(
-        training=learned,
+        training=_and_copies(learned, encoder, seed, folder, image_size),
         validation=load_sources(validation, features, config),
         kinds=kinds,
         tasks=config.tasks,
@@ -106,7 +104,8 @@ def _and_copies(
 ) -> list[EpisodeFeatures]:
     """The episodes and their augmented copies, as `progress-rm train` makes them where the augmentation is full.
 
-    A trained extractor knows its own training frames too well; the copies are more like frames it has not seen.
+    A trained extractor knows its own training frames too well; the copies are more like frames it has not seen. To one
+    that is not trained they show other light and other camera poses.
     """
     kept = folder / f"copies-{encoder.key}.safetensors"
     if not kept.exists():

@@ -340,6 +340,6 @@ def test_a_run_is_measured_kept_and_shown(
     rows = together["sets"]["shifted"]["metrics"]["mse"]
     alone = result["models"]["multiview_sarm"]
     assert rows["mean_member"] == pytest.approx(alone["shifted_mse"])
-    assert together["models"]["seed 1"]["mse"] == pytest.approx(alone["seeds"]["1"]["mse"])
+    assert together["models"]["multiview_sarm, seed 1"]["mse"] == pytest.approx(alone["seeds"]["1"]["mse"])
     assert rows["ensemble"] < max(rows["members"])
     assert rows["ensemble"] not in rows["members"]

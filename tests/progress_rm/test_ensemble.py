@@ -96,6 +96,68 @@ def test_live_equals_offline(
         contract.assert_equal(live, offline, t)
 
 
+@pytest.fixture(scope="module")
+def joined(
+    two_tasks: list[EpisodeDataset], trained: Path, tiny: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Output folder of the fixture `trained`, a model with another encoder, and a clock, as one."""
+    home = tmp_path_factory.mktemp("joined")
+    shared = [f"--dataset.root=[{','.join(str(d.root) for d in two_tasks)}]", f"--cache_dir={home / 'cache'}"]
+    call("train", [*shared, *tiny, "--model.encoder=classical", f"--output_dir={home / 'classical'}"])
+    call("train", [*shared, "--model.type=clock", f"--output_dir={home / 'clock'}"])
+    members = f"--members=[{trained},{home / 'classical'},{home / 'clock'}]"
+    call("train", [*shared, members, f"--output_dir={home / 'run'}"])
+    return home / "run"
+
+
+def test_trained_models_of_any_kind_are_made_one(
+    joined: Path, two_tasks: list[EpisodeDataset], tmp_path: Path, contract
+) -> None:
+    model = progress_rm.load_model(joined)
+    assert isinstance(model, EnsembleRewardModel)
+    assert [member["type"] for member in model.config.members] == [
+        "multiview_sarm",
+        "multiview_sarm",
+        "clock",
+    ]
+    assert model.config.views == ["left", "right"]
+    episodes = load_episodes(two_tasks[0], FeatureCache(tmp_path, model.encoder()))
+    offline = model.track(episodes[0])
+    for t, changed in contract.other_futures(episodes[0]):
+        assert contract.same(offline, model.track(changed), t + 1)
+    for t, live in contract.live(model, two_tasks[0], 0, stamped=True):
+        contract.assert_equal(live, offline, t)
+    first, second, clock = (
+        member.track(model._encoders.seen_by(i, episodes[0]))  # type: ignore[operator]
+        for i, member in enumerate(model.members)
+    )
+    expected = (first.progress + second.progress + clock.progress) / 3
+    np.testing.assert_allclose(offline.progress, expected, atol=1e-6)
+    summary = json.loads((joined / "training.json").read_text())
+    assert summary["validation_mse"] > 0
+
+
+def test_models_that_do_not_belong_together_are_refused(
+    trained: Path, two_tasks: list[EpisodeDataset], toy: EpisodeDataset, tmp_path: Path
+) -> None:
+    roots = f"--dataset.root=[{','.join(str(d.root) for d in two_tasks)}]"
+    other = tmp_path / "other"
+    call("train", [f"--dataset.root={toy.root}", "--model.type=clock", f"--output_dir={other}"])
+    seeded = tmp_path / "seeded"
+    call("train", [roots, "--model.type=clock", "--seed=1", f"--output_dir={seeded}"])
+    for members, said in (
+        ([trained], "two trained models or more"),
+        ([trained, other], "knows other tasks"),
+        ([trained, seeded], "was trained with --seed=1"),
+        ([trained, tmp_path / "nowhere"], "there is no trained reward model"),
+    ):
+        words = ",".join(map(str, members))
+        with pytest.raises(UserError, match=said):
+            call("train", [roots, f"--members=[{words}]", f"--output_dir={tmp_path / 'run'}"])
+    with pytest.raises(UserError, match="either"):
+        call("train", [roots, "--ensemble=2", f"--members=[{trained},{trained}]", f"--output_dir={tmp_path}"])
+
+
 class Says:
     """A member that always says the same."""
 

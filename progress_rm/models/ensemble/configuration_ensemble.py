@@ -13,7 +13,7 @@ from progress_rm.models.calibration import CalibratedConfig
 @RewardModelConfig.register_subclass("ensemble")
 @dataclass
 class EnsembleConfig(CalibratedConfig):
-    """Several models of one family that differ in their seeds and answer together; `train --ensemble=N` makes one."""
+    """Several models that answer together, of one family (`train --ensemble=N`) or of any (`train --members=…`)."""
 
     members: list[dict[str, Any]] = field(default_factory=list)
     """The members' families and options; filled by training."""

@@ -1,4 +1,4 @@
-"""`ensemble`: several models of one family, trained from different seeds, answer together.
+"""`ensemble`: several models, from different seeds or of different families and encoders, answer together.
 
 Deep ensembles (Lakshminarayanan et al., arXiv 1612.01474): the mean of what the members say is better than a member,
 and where they disagree, as in scenes that training never showed, nobody should be sure.
@@ -59,8 +59,8 @@ class EnsembleRewardModel(ProgressRewardModel):
 
     @classmethod
     def of(cls, members: Sequence[ProgressRewardModel]) -> EnsembleRewardModel:
-        """An ensemble of trained models that know the same tasks."""
-        first = members[0].config
+        """An ensemble of trained models that know the same tasks; families, encoders and views may differ."""
+        first, configs = members[0].config, [member.config for member in members]
         config = EnsembleConfig(
             device=first.device,
             tasks=copy.deepcopy(first.tasks),
@@ -68,12 +68,10 @@ class EnsembleRewardModel(ProgressRewardModel):
             fps=first.fps,
             text_encoder=first.text_encoder,
             text_near=first.text_near,
-            members=[draccus.encode(member.config, RewardModelConfig) for member in members],
-            **{
-                name: getattr(first, name)
-                for name in ("views", "state_dim", "image_size")
-                if hasattr(first, name)
-            },
+            members=[draccus.encode(one, RewardModelConfig) for one in configs],
+            views=sorted({view for one in configs for view in getattr(one, "views", ())}),
+            state_dim=max(getattr(one, "state_dim", 0) for one in configs),
+            image_size=max(getattr(one, "image_size", 0) for one in configs),
         )
         ensemble = cls(config)
         for mine, trained in zip(ensemble.members, members, strict=True):
