@@ -228,7 +228,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tasks", nargs="+", choices=task_names(), help="simulated tasks; by default all")
     parser.add_argument("--models", nargs="+", choices=[*ADAPTERS, *ABLATION], help="by default all")
     parser.add_argument("--seeds", nargs="+", type=int, help="of training and tuning; by default 0 1 2")
-    parser.add_argument("--encoder", default=ENCODER, choices=[*TRAINED, "classical"], help="shared features")
+    parser.add_argument(
+        "--encoder", default=ENCODER, choices=[*TRAINED, "classical", "gradients"], help="shared features"
+    )
     parser.add_argument("--samples", type=int, help="gradient samples of each task")
     parser.add_argument("--encoder_steps", type=int, help="gradient steps of the shared extractor")
     parser.add_argument(

@@ -49,7 +49,7 @@ class Config:
     """Frames (with all their views) a step and process while the encoder is trained."""
     copies: int = -1
     """Augmented copies of every episode for the heads; -1: with a frozen encoder sixteen of those of tasks with fewer
-    than five, with one that is trained with model.augment=full two of all."""
+    than five, else two of all with model.augment=full and none without."""
     validation: float = 0.15
     """Share of each task's episodes that training does not see and that chooses the checkpoint."""
     validate_every: int = 125
@@ -233,12 +233,12 @@ def _copied(
     if encoder is None:
         return list(episodes)
     trained = getattr(model, "encoder_is_trained", False)
-    full = trained and config.model.augment == "full"
+    few = few_demonstrations(list(dict.fromkeys(e.source[0] for e in episodes)))
+    full = getattr(config.model, "augment", "none") == "full" and (trained or not few)
     chosen, count = list(episodes), config.copies
-    if count < 0 and trained:
-        count = FULL_COPIES if full else 0
+    if count < 0 and (trained or full):
+        count = FULL_COPIES if full and model.is_trainable else 0
     elif count < 0:
-        few = few_demonstrations(list(dict.fromkeys(e.source[0] for e in episodes)))
         chosen, count = [e for e in episodes if e.task in few], FEW_COPIES if model.is_trainable else 0
     frames = FrameCache(output / "frames", getattr(encoder, "image_size", 128))
     copied = with_copies(

@@ -1,4 +1,4 @@
-"""Image encoders by name: `classical`, `small_cnn`, `efficientnet`, `transformers:NAME_OR_PATH`."""
+"""Image encoders by name: `classical`, `gradients`, `small_cnn`, `efficientnet`, `transformers:NAME_OR_PATH`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from difflib import get_close_matches
 from progress_datasets.errors import UserError
 from progress_rm.encoders.base import Encoder
 
-NAMES = ("classical", "small_cnn", "efficientnet", "transformers")
+NAMES = ("classical", "gradients", "small_cnn", "efficientnet", "transformers")
 
 
 def make_encoder(name: str, *, image_size: int = 96, dim: int = 128) -> Encoder:
     """The encoder of that name.
 
     Args:
-        name: classical, small_cnn, efficientnet, or transformers:NAME_OR_PATH.
+        name: classical, gradients, small_cnn, efficientnet, or transformers:NAME_OR_PATH.
         image_size: input size of small_cnn and efficientnet.
         dim: feature length of both.
 
@@ -26,6 +26,10 @@ def make_encoder(name: str, *, image_size: int = 96, dim: int = 128) -> Encoder:
         from progress_rm.encoders.classical import ClassicalEncoder
 
         return ClassicalEncoder()
+    if family == "gradients":
+        from progress_rm.encoders.classical import GradientEncoder
+
+        return GradientEncoder()
     if family == "small_cnn":
         from progress_rm.encoders.small_cnn import SmallCnnEncoder
 

@@ -32,7 +32,8 @@ class FeatureModelConfig(CalibratedConfig):
     """Options of what is looked at, and how it is learned from."""
 
     encoder: str = "small_cnn"
-    """Image encoder: classical, small_cnn, efficientnet, or transformers:NAME_OR_PATH (DINOv2/3, SigLIP, CLIP, …)."""
+    """Image encoder: classical, gradients, small_cnn, efficientnet, or transformers:NAME_OR_PATH (DINOv2/3, SigLIP,
+    CLIP, …)."""
     encoder_dim: int = 128
     """Length of the feature vector of small_cnn and efficientnet, which are trained."""
     image_size: int = 96

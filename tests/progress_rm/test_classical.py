@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
+from progress_rm.encoders import make_encoder
 from progress_rm.encoders.base import Encoder
-from progress_rm.encoders.classical import ClassicalEncoder
+from progress_rm.encoders.classical import ClassicalEncoder, GradientEncoder
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +88,19 @@ def test_what_is_no_image_is_refused() -> None:
         ClassicalEncoder().encode(np.zeros((2, 8, 8, 3)))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="multiple"):
         ClassicalEncoder(size=100)
+
+
+def test_gradients_are_the_first_block_and_do_not_mind_colour(frames: np.ndarray) -> None:
+    encoder, whole = make_encoder("gradients"), ClassicalEncoder()
+    assert isinstance(encoder, GradientEncoder)
+    features = encoder.encode(frames)
+    assert features.shape == (4, encoder.dim) == (4, *encoder.blocks) == (4, whole.blocks[0])
+    np.testing.assert_array_equal(features, whole.encode(frames)[:, : encoder.dim])
+    assert encoder.key != whole.key
+    # Another hue of the same lightness: rotated about the grey axis in Lab.
+    lab = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2LAB) for frame in frames])
+    turned = lab.copy()
+    turned[..., 1], turned[..., 2] = lab[..., 2], 255 - lab[..., 1]
+    other = np.stack([cv2.cvtColor(one, cv2.COLOR_LAB2RGB) for one in turned])
+    changed = [np.linalg.norm(e.encode(other) - e.encode(frames)) for e in (encoder, whole)]
+    assert changed[0] < 0.5 * changed[1]

@@ -178,8 +178,10 @@ def test_one_demonstration_gets_copies_and_no_validation(
     assert np.isfinite(model.track(episode).progress).all()
 
 
+@pytest.mark.parametrize("encoder", ["small_cnn", "gradients"])
 @pytest.mark.parametrize(("augment", "copies"), [("mild", 0), ("full", 2)])
-def test_heads_see_copies_where_the_encoder_saw_other_cameras(
+def test_heads_see_copies_where_other_cameras_are_asked_for(
+    encoder: str,
     augment: str,
     copies: int,
     toy: EpisodeDataset,
@@ -188,7 +190,7 @@ def test_heads_see_copies_where_the_encoder_saw_other_cameras(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shown = counted_tasks(monkeypatch)
-    train(toy, tmp_path / "run", f"--model.augment={augment}", *tiny)
+    train(toy, tmp_path / "run", f"--model.encoder={encoder}", f"--model.augment={augment}", *tiny)
     summary = json.loads((tmp_path / "run" / "training.json").read_text())
     assert shown == {"slide and lift": (1 + copies) * summary["episodes"]}
 

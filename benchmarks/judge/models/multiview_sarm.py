@@ -35,6 +35,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "clock_labels": {"stages": False, "labels": "clock"},
     "small_cnn_features": {"encoder": "small_cnn"},
     "classical_features": {"encoder": "classical"},
+    "gradient_features": {"encoder": "gradients"},
 }
 """What is changed. `stages`, `labels` and `encoder` are the benchmark's; the others are the model's own options."""
 
