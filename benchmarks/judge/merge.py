@@ -53,12 +53,17 @@ def merge(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         },
         "about": {k: v for part in reversed(parts) for k, v in part["about"].items()},
         "seconds": {k: v for part in parts for k, v in part["seconds"].items()},
-        "made_by": [{key: part[key] for key in PROVENANCE} | {"seeds": _seeds(part)} for part in parts],
+        "made_by": [made for part in parts for made in _made_by(part)],
     }
 
 
-def _seeds(part: Mapping[str, Any]) -> dict[str, list[str]]:
-    return {name: list(row["seeds"]) for name, row in part["models"].items()}
+def _made_by(part: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Of each run that a result is made of, where it comes from, and its seeds by model."""
+    alone = {key: part[key] for key in PROVENANCE} | {
+        "seeds": {name: list(row["seeds"]) for name, row in part["models"].items()}
+    }
+    found: list[dict[str, Any]] = part.get("made_by", [alone])
+    return found
 
 
 def _by_name(tables: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

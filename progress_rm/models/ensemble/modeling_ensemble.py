@@ -141,7 +141,8 @@ class EnsembleRewardModel(ProgressRewardModel):
             np.stack([np.asarray(getattr(track, name), np.float64) for track in tracks])
             for name in ("progress", "uncertainty", "stage_probs")
         )
-        belief = logit(np.stack([track.success for track in tracks])).mean(0)
+        # The mean of probabilities, not of log odds: a member that is sure of what it has never seen counts as one.
+        belief = logit(np.mean([track.success for track in tracks], axis=0))
         deviation = config.uncertainty_scale * np.sqrt((own**2).mean(0) + progress.var(0))
         return ProgressTrack(
             stages=tracks[0].stages,
