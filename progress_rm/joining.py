@@ -44,13 +44,13 @@ def load_members(config: Config) -> list[ProgressRewardModel]:
         UserError: there is but one, one knows other tasks than the first, or one has learned from episodes that are to
             calibrate the whole.
     """
-    from progress_rm.models.registry import load_model
-
+    if not config.members:
+        return []
     if len(config.members) == 1:
         raise UserError("--members: give two trained models or more")
+    from progress_rm.models.registry import load_model
+
     members = [load_model(path, config.model.device) for path in config.members]
-    if not members:
-        return []
     first = [(task.instruction, tuple(task.stages)) for task in members[0].config.tasks]
     for path, member in zip(config.members, members, strict=True):
         if [(task.instruction, tuple(task.stages)) for task in member.config.tasks] != first:

@@ -71,7 +71,10 @@ class EnsembleRewardModel(ProgressRewardModel):
             members=[draccus.encode(one, RewardModelConfig) for one in configs],
             views=sorted({view for one in configs for view in getattr(one, "views", ())}),
             state_dim=max(getattr(one, "state_dim", 0) for one in configs),
-            image_size=max(getattr(one, "image_size", 0) for one in configs),
+            image_size=max(
+                (one.image_size for one in configs if hasattr(one, "image_size")),
+                default=EnsembleConfig.image_size,
+            ),
         )
         ensemble = cls(config)
         for mine, trained in zip(ensemble.members, members, strict=True):
