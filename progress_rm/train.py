@@ -130,6 +130,10 @@ def _join(
 
     datasets = members[0].config.with_stages(datasets, cache_folder(config.cache_dir))
     training, validation = split(datasets, config.validation, config.seed)
+    if not validation:
+        print(
+            "no validation: fewer than five episodes a task, so what the members say together is not calibrated"
+        )
     error = join(config, output, members, validation)
     return {"validation_mse": error, "episodes": len(training), "validation_episodes": len(validation)}
 

@@ -83,7 +83,7 @@ def prepare(
         tasks=[replace(kinds[d.root.name], instruction=task) for d, task in shown(training)],
         views=sorted({view for dataset in datasets for view in dataset.views}),
         fps=datasets[0].fps,
-        state_dim=int(datasets[0].column("observation.state", 0).shape[1]),
+        state_dim=0 if (state := datasets[0].state(0)) is None else state.shape[1],
     )
     encoder = shared_encoder(encoder_name, training, config, seed, steps, folder)
     features = FeatureCache(cache, encoder)

@@ -115,6 +115,29 @@ class FilteredModelConfig(FeatureModelConfig):
         return self.success_s
 
 
+class Moment(dict[str, NDArray[np.uint8]]):
+    """Frames of one moment by view, and what encoders have said of them, so that several models ask each but once.
+
+    Args:
+        frames: RGB uint8 [H, W, 3] by view.
+        keys: by an encoder's id what is the same for encoders that say the same.
+    """
+
+    def __init__(
+        self, frames: Mapping[str, NDArray[np.uint8]], keys: Mapping[int, str] | None = None
+    ) -> None:
+        super().__init__(frames)
+        self._keys = keys or {}
+        self._said: dict[tuple[str | int, str], NDArray[np.float16]] = {}
+
+    def encoded(self, encoder: Encoder, view: str) -> NDArray[np.float16]:
+        """Features of one view as a feature store keeps them, [1, D]."""
+        key = self._keys.get(id(encoder), id(encoder)), view
+        if key not in self._said:
+            self._said[key] = encoder.encode(self[view][None]).astype(np.float16)
+        return self._said[key]
+
+
 def in_passes(count: int, size: int = 256) -> list[NDArray[np.int64]]:
     """The numbers of `count` frames, in runs of at most `size` that go through a model together."""
     return [np.arange(start, min(start + size, count)) for start in range(0, count, size)]
@@ -207,7 +230,8 @@ class FeatureModel(ProgressRewardModel, ABC):
         self, frames: Mapping[str, NDArray[np.uint8]], views: Iterable[str]
     ) -> dict[str, NDArray[np.float16]]:
         """Features of one moment, as a feature store keeps them: float16 [1, D] by view, of `views` alone."""
-        return {view: self._encoder.encode(frames[view][None]).astype(np.float16) for view in views}
+        moment = frames if isinstance(frames, Moment) else Moment(frames)
+        return {view: moment.encoded(self._encoder, view) for view in views}
 
     def words(self, task: int, instruction: str | None) -> Tensor:
         """The vector to ask for a task with, float [E]; see `ProgressModelConfig.embed`."""

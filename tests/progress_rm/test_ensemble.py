@@ -67,16 +67,18 @@ def test_answers_are_those_of_the_members_together(
     tmp_path: Path,
 ) -> None:
     together = model.track(episodes[1])
-    alone = []
-    for member in model.members:
+    alone, weights = [], []
+    for member, familiar in zip(model.members, model.familiarity, strict=True):
         cache = FeatureCache(tmp_path, member.encoder())  # type: ignore[operator]
         [seen] = load_episodes(two_tasks[0], cache, episodes=[1])
         alone.append(member.track(seen))  # type: ignore[operator]
-    progress = np.stack([track.progress for track in alone])
-    np.testing.assert_allclose(together.progress, progress.mean(0), atol=1e-6)
+        weights.append(familiar.weight(seen.features, len(seen)))  # type: ignore[operator]
+    progress, shares = np.stack([track.progress for track in alone]), np.stack(weights) / np.sum(weights, 0)
+    mean = (shares * progress).sum(0)
+    np.testing.assert_allclose(together.progress, mean, atol=1e-6)
     assert progress.var(0).max() > 1e-6
-    own = np.mean([track.uncertainty**2 for track in alone], axis=0)
-    expected = model.config.uncertainty_scale * np.sqrt(own + progress.var(0))
+    variance = (shares * ([t.uncertainty**2 for t in alone] + (progress - mean) ** 2)).sum(0)
+    expected = model.config.uncertainty_scale * np.sqrt(variance)
     np.testing.assert_allclose(together.uncertainty, np.clip(expected, 0, 1), atol=1e-5)
 
 
@@ -127,11 +129,13 @@ def test_trained_models_of_any_kind_are_made_one(
         assert contract.same(offline, model.track(changed), t + 1)
     for t, live in contract.live(model, two_tasks[0], 0, stamped=True):
         contract.assert_equal(live, offline, t)
-    first, second, clock = (
-        member.track(model._encoders.seen_by(i, episodes[0]))  # type: ignore[operator]
-        for i, member in enumerate(model.members)
+    seen = [model._encoders.seen_by(i, episodes[0]) for i in range(3)]
+    progress = [m.track(one).progress for m, one in zip(model.members, seen, strict=True)]  # type: ignore[operator]
+    weights = np.stack(
+        [f.weight(e.features, len(e)) for f, e in zip(model.familiarity, seen, strict=True)]  # type: ignore[operator]
     )
-    expected = (first.progress + second.progress + clock.progress) / 3
+    assert np.all(weights[2] == 1)
+    expected = (weights * progress).sum(0) / weights.sum(0)
     np.testing.assert_allclose(offline.progress, expected, atol=1e-6)
     summary = json.loads((joined / "training.json").read_text())
     assert summary["validation_mse"] > 0
@@ -176,14 +180,25 @@ def test_disagreement_is_uncertainty(model: EnsembleRewardModel) -> None:
     before, model.config = model.config, plain
     try:
         one, other = Says(0.2, 0.1), Says(0.8, 0.9)
-        alike = model._together(0, [one.track(3), one.track(3)])
-        apart = model._together(0, [one.track(3), other.track(3)])
+        alike = model._together(0, [one.track(3), one.track(3)], [{}, {}])
+        apart = model._together(0, [one.track(3), other.track(3)], [{}, {}])
     finally:
         model.config = before
     np.testing.assert_allclose(alike.uncertainty, 0.1, atol=1e-6)
     np.testing.assert_allclose(apart.uncertainty, np.hypot(0.1, 0.3), atol=1e-6)
     np.testing.assert_allclose(apart.progress, 0.5, atol=1e-6)
     np.testing.assert_allclose(apart.success, 0.5, atol=1e-6)
+
+
+def test_a_member_that_never_saw_the_like_says_little(model: EnsembleRewardModel) -> None:
+    view = model.config.members[0]["views"][0]
+    first, second = (f.mean[:1].half().numpy().repeat(3, 0) for f in model.familiarity)  # type: ignore[index, operator]
+    tracks = [Says(0.2, 0.1).track(3), Says(0.8, 0.9).track(3)]
+    familiar = model._together(0, tracks, [{view: first}, {view: second}])
+    strange = model._together(0, tracks, [{view: first + 50}, {view: second}])
+    np.testing.assert_allclose(familiar.progress, 0.5, atol=0.01)
+    assert np.all(strange.progress > 0.7)
+    assert np.all(strange.uncertainty < familiar.uncertainty)
 
 
 def test_deviations_are_as_large_as_errors_where_it_was_calibrated(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from progress_rm.data import EpisodeFeatures
 from progress_rm.encoders.base import Encoder
+from progress_rm.models.features import Moment
 
 
 class SideBySide:
@@ -25,7 +26,10 @@ class SideBySide:
 
     def __init__(self, encoders: Sequence[Encoder | None]) -> None:
         self._keys = [None if encoder is None else encoder.key for encoder in encoders]
-        self._encoders = {encoder.key: encoder for encoder in encoders if encoder is not None}
+        self._encoders = {
+            key: encoder for key, encoder in zip(self._keys, encoders, strict=True) if key and encoder
+        }
+        self._alike = {id(encoder): key for key, encoder in zip(self._keys, encoders, strict=True) if key}
         edges = np.cumsum([0, *(encoder.dim for encoder in self._encoders.values())]).tolist()
         self._columns = {
             key: slice(a, b) for key, (a, b) in zip(self._encoders, pairwise(edges), strict=True)
@@ -44,6 +48,10 @@ class SideBySide:
     def encode(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         """RGB uint8 [N, H, W, 3] of any size → float32 [N, dim]."""
         return np.concatenate([encoder.encode(frames) for encoder in self._encoders.values()], axis=1)
+
+    def moment(self, frames: Mapping[str, NDArray[np.uint8]]) -> Moment:
+        """Frames of one moment, which encoders with the same key are asked about once."""
+        return Moment(frames, self._alike)
 
     def seen_by(self, member: int, episode: EpisodeFeatures) -> EpisodeFeatures:
         """An episode with the features of one model's encoder."""

@@ -25,6 +25,8 @@ from progress_rm.models.base import ProgressEstimate, ProgressRewardModel, Progr
 from progress_rm.models.calibration import logit
 from progress_rm.models.ensemble.configuration_ensemble import EnsembleConfig
 from progress_rm.models.ensemble.encoders import SideBySide
+from progress_rm.models.ensemble.familiarity import Familiarity, Features
+from progress_rm.models.features import Moment
 
 
 class EnsembleRewardModel(ProgressRewardModel):
@@ -56,6 +58,12 @@ class EnsembleRewardModel(ProgressRewardModel):
             options = draccus.decode(RewardModelConfig, {**encoded, **shared})
             members.append(make_model(options))
         self.members = nn.ModuleList(members)
+        self.familiarity = nn.ModuleList(
+            Familiarity(
+                0 if (encoder := one.encoder()) is None else encoder.dim, getattr(one.config, "views", ())
+            )
+            for one in members
+        )
 
     @classmethod
     def of(cls, members: Sequence[ProgressRewardModel]) -> EnsembleRewardModel:
@@ -107,6 +115,8 @@ class EnsembleRewardModel(ProgressRewardModel):
         config = self.config
         config.success_scale, config.success_offset, config.success_levels = 1.0, 0.0, []
         config.uncertainty_scale = 1.0
+        for i, familiar in enumerate(self.familiarity):
+            cast(Familiarity, familiar).learn([self._encoders.seen_by(i, one).features for one in validation])
         tracks = [self.track(episode) for episode in validation]
         labels = [episode.labels for episode in validation if episode.labels is not None]
         error = np.concatenate([t.progress - one.progress for t, one in zip(tracks, labels, strict=True)])
@@ -118,13 +128,9 @@ class EnsembleRewardModel(ProgressRewardModel):
 
     def track(self, episode: EpisodeFeatures) -> ProgressTrack:
         """The causal answer for every frame of an episode."""
-        return self._together(
-            self.config.find_task(episode.task),
-            [
-                member.track(self._encoders.seen_by(i, episode))  # type: ignore[operator]
-                for i, member in enumerate(self.members)
-            ],
-        )
+        seen = [self._encoders.seen_by(i, episode) for i in range(len(self.members))]
+        tracks = [member.track(one) for member, one in zip(self.members, seen, strict=True)]  # type: ignore[operator]
+        return self._together(self.config.find_task(episode.task), tracks, [one.features for one in seen])
 
     def stream(self, task: str | None = None) -> EnsembleStream:
         """Start a live query for the task with this instruction (the only task, if None and there is one)."""
@@ -137,21 +143,43 @@ class EnsembleRewardModel(ProgressRewardModel):
         rewards = [member.compute_reward(batch) for member in self.members]  # type: ignore[operator]
         return torch.stack(rewards).mean(0)
 
-    def _together(self, task: int, tracks: Sequence[ProgressTrack]) -> ProgressTrack:
-        """The mixture of the members' answers: its mean, and a deviation of theirs and of their disagreement."""
+    def _features(self, moment: Moment) -> list[dict[str, NDArray[np.float16]]]:
+        """Each member's features of one moment."""
+        found: list[dict[str, NDArray[np.float16]]] = []
+        for member in self.members:
+            encoder, views = member.encoder(), getattr(member.config, "views", ())  # type: ignore[operator]
+            known = [view for view in moment if view in views and encoder is not None]
+            found.append({view: moment.encoded(encoder, view) for view in known})
+        return found
+
+    def _together(
+        self, task: int, tracks: Sequence[ProgressTrack], seen: Sequence[Features]
+    ) -> ProgressTrack:
+        """The mixture of the members' answers: its mean, and a deviation of theirs and of their disagreement.
+
+        Each counts as what it saw is familiar to it; `seen` has their features.
+        """
         config = self.config
+        weights = np.stack(
+            [
+                cast(Familiarity, familiar).weight(features, len(tracks[0]))
+                for familiar, features in zip(self.familiarity, seen, strict=True)
+            ]
+        )
+        weights /= weights.sum(0)
         progress, own, stages = (
             np.stack([np.asarray(getattr(track, name), np.float64) for track in tracks])
             for name in ("progress", "uncertainty", "stage_probs")
         )
         # The mean of probabilities, not of log odds: a member that is sure of what it has never seen counts as one.
-        belief = logit(np.mean([track.success for track in tracks], axis=0))
-        deviation = config.uncertainty_scale * np.sqrt((own**2).mean(0) + progress.var(0))
+        belief = logit((weights * [track.success for track in tracks]).sum(0))
+        mean = (weights * progress).sum(0)
+        variance = (weights * (own**2 + (progress - mean) ** 2)).sum(0)
         return ProgressTrack(
             stages=tracks[0].stages,
-            progress=progress.mean(0).astype(np.float32),
-            stage_probs=stages.mean(0).astype(np.float32),
-            uncertainty=np.clip(deviation, 0, 1).astype(np.float32),
+            progress=mean.astype(np.float32),
+            stage_probs=(weights[:, :, None] * stages).sum(0).astype(np.float32),
+            uncertainty=np.clip(config.uncertainty_scale * np.sqrt(variance), 0, 1).astype(np.float32),
             success=config.success(task, belief).astype(np.float32),
         )
 
@@ -169,8 +197,9 @@ class EnsembleStream:
         timestamp: float | None = None,
     ) -> ProgressEstimate:
         """Advance by one tick; see `ProgressStream.step`."""
-        answers = [stream.step(frames, state, timestamp) for stream in self._streams]
-        return self._model._together(self._task, [_one_frame(answer) for answer in answers])[0]
+        moment = self._model._encoders.moment(frames)
+        answers = [_one_frame(stream.step(moment, state, timestamp)) for stream in self._streams]
+        return self._model._together(self._task, answers, self._model._features(moment))[0]
 
 
 def _one_frame(answer: ProgressEstimate) -> ProgressTrack:
