@@ -27,6 +27,10 @@ AUGMENT = ("none", "mild", "full")
 """What `progress_rm.augment.augment_alike` can do."""
 
 
+FARTHEST = 8.0
+"""Standardised features beyond this are like it."""
+
+
 @dataclass
 class FeatureModelConfig(CalibratedConfig):
     """Options of what is looked at, and how it is learned from."""
@@ -138,6 +142,11 @@ class Moment(dict[str, NDArray[np.uint8]]):
         return self._said[key]
 
 
+def usable_scale(deviations: NDArray[Any], overall: float) -> NDArray[Any]:
+    """Deviations [D] to divide features by: none so small that one that hardly ever changes becomes all there is."""
+    return np.asarray(np.maximum(deviations, 1e-3 + 0.05 * overall))
+
+
 def in_passes(count: int, size: int = 256) -> list[NDArray[np.int64]]:
     """The numbers of `count` frames, in runs of at most `size` that go through a model together."""
     return [np.arange(start, min(start + size, count)) for start in range(0, count, size)]
@@ -213,8 +222,8 @@ class FeatureModel(ProgressRewardModel, ABC):
 
     def _set_feature_statistics(self, view: int, rows: NDArray[np.float32]) -> None:
         self.feature_mean[view] = torch.from_numpy(rows.mean(0)).to(self.feature_mean)
-        floor = 1e-3 + 0.05 * float(rows.std())
-        self.feature_scale[view] = torch.from_numpy(np.maximum(rows.std(0), floor)).to(self.feature_scale)
+        scale = usable_scale(rows.std(0), float(rows.std()))
+        self.feature_scale[view] = torch.from_numpy(scale).to(self.feature_scale)
 
     def _encode(self, frames: Tensor, mask: Tensor) -> Tensor:
         """Pixels uint8 [..., H, W, 3] → features [..., D], where `mask` [...] says there are any."""
@@ -250,7 +259,9 @@ class FeatureModel(ProgressRewardModel, ABC):
         return self.config.views.index(view) if view in self.config.views else len(self.config.views)
 
     def _standardise(self, features: Tensor, view_ids: Tensor) -> Tensor:
-        return ((features - self.feature_mean[view_ids]) / self.feature_scale[view_ids]).clamp(-8, 8)
+        return ((features - self.feature_mean[view_ids]) / self.feature_scale[view_ids]).clamp(
+            -FARTHEST, FARTHEST
+        )
 
     def _standardise_state(self, state: Tensor) -> Tensor:
         return ((state - self.state_mean) / self.state_scale).clamp(-5, 5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -26,10 +26,11 @@ class SideBySide:
 
     def __init__(self, encoders: Sequence[Encoder | None]) -> None:
         self._keys = [None if encoder is None else encoder.key for encoder in encoders]
-        self._encoders = {
-            key: encoder for key, encoder in zip(self._keys, encoders, strict=True) if key and encoder
-        }
-        self._alike = {id(encoder): key for key, encoder in zip(self._keys, encoders, strict=True) if key}
+        asked = zip(self._keys, encoders, strict=True)
+        self._encoders = {key: encoder for key, encoder in asked if key is not None and encoder is not None}
+        # Kept, for an id is another's once an encoder is gone.
+        self._all = list(encoders)
+        self._alike = {id(encoder): key for encoder, key in zip(self._all, self._keys, strict=True) if key}
         edges = np.cumsum([0, *(encoder.dim for encoder in self._encoders.values())]).tolist()
         self._columns = {
             key: slice(a, b) for key, (a, b) in zip(self._encoders, pairwise(edges), strict=True)
@@ -52,6 +53,13 @@ class SideBySide:
     def moment(self, frames: Mapping[str, NDArray[np.uint8]]) -> Moment:
         """Frames of one moment, which encoders with the same key are asked about once."""
         return Moment(frames, self._alike)
+
+    def seen_in(self, member: int, moment: Moment, views: Collection[str]) -> dict[str, NDArray[np.float16]]:
+        """Features of one moment by one model's encoder, [1, D], of those of `views` that are there."""
+        key = self._keys[member]
+        if key is None:
+            return {}
+        return {view: moment.encoded(self._encoders[key], view) for view in moment if view in views}
 
     def seen_by(self, member: int, episode: EpisodeFeatures) -> EpisodeFeatures:
         """An episode with the features of one model's encoder."""

@@ -17,13 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from progress_rm.models.features import FARTHEST, usable_scale
+
 Features = Mapping[str, NDArray[np.float16]]
 """By view, [T, D]."""
 
 Array = NDArray[np.float64]
-
-_FARTHEST = 8.0
-"""Deviations beyond this one are like it."""
 
 
 class Familiarity(nn.Module):
@@ -64,9 +63,9 @@ class Familiarity(nn.Module):
             if seen.count:
                 mean = seen.total / seen.count
                 variance = np.maximum(seen.squares / seen.count - mean**2, 0)
-                floor = 1e-3 + 0.05 * float(np.sqrt(variance.mean() + mean.var()))
+                scale = usable_scale(np.sqrt(variance), float(np.sqrt(variance.mean() + mean.var())))
                 self.mean[row] = torch.from_numpy(mean).to(self.mean)
-                self.scale[row] = torch.from_numpy(np.maximum(np.sqrt(variance), floor)).to(self.scale)
+                self.scale[row] = torch.from_numpy(scale).to(self.scale)
 
     def weight(self, features: Features, count: int) -> NDArray[np.float64]:
         """What the member's answers to `count` frames count, [count], in (0, 1].
@@ -84,7 +83,7 @@ class Familiarity(nn.Module):
         for row, view in enumerate(self._views):
             if view in features:
                 values = torch.from_numpy(features[view].astype(np.float32)).to(self.mean)
-                gap = ((values - self.mean[row]) / self.scale[row]).clamp(-_FARTHEST, _FARTHEST)
+                gap = ((values - self.mean[row]) / self.scale[row]).clamp(-FARTHEST, FARTHEST)
                 found.append(gap.square().mean(1).double().cpu().numpy())
         return np.mean(found, axis=0) if found else np.zeros(0)
 

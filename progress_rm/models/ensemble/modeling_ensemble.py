@@ -26,7 +26,6 @@ from progress_rm.models.calibration import logit
 from progress_rm.models.ensemble.configuration_ensemble import EnsembleConfig
 from progress_rm.models.ensemble.encoders import SideBySide
 from progress_rm.models.ensemble.familiarity import Familiarity, Features
-from progress_rm.models.features import Moment
 
 
 class EnsembleRewardModel(ProgressRewardModel):
@@ -111,7 +110,8 @@ class EnsembleRewardModel(ProgressRewardModel):
         return {}
 
     def calibrate(self, validation: Sequence[EpisodeFeatures]) -> None:
-        """Fit the success probability by logistic regression, and the deviation's size, on held-out episodes."""
+        """On held-out episodes, learn what the members usually see, then fit the success probability by logistic
+        regression, and the deviation's size."""
         config = self.config
         config.success_scale, config.success_offset, config.success_levels = 1.0, 0.0, []
         config.uncertainty_scale = 1.0
@@ -142,15 +142,6 @@ class EnsembleRewardModel(ProgressRewardModel):
         """Mean progress of the members for each window of a batch: float32 [B], in [0, 1]. LeRobot's interface."""
         rewards = [member.compute_reward(batch) for member in self.members]  # type: ignore[operator]
         return torch.stack(rewards).mean(0)
-
-    def _features(self, moment: Moment) -> list[dict[str, NDArray[np.float16]]]:
-        """Each member's features of one moment."""
-        found: list[dict[str, NDArray[np.float16]]] = []
-        for member in self.members:
-            encoder, views = member.encoder(), getattr(member.config, "views", ())  # type: ignore[operator]
-            known = [view for view in moment if view in views and encoder is not None]
-            found.append({view: moment.encoded(encoder, view) for view in known})
-        return found
 
     def _together(
         self, task: int, tracks: Sequence[ProgressTrack], seen: Sequence[Features]
@@ -199,7 +190,9 @@ class EnsembleStream:
         """Advance by one tick; see `ProgressStream.step`."""
         moment = self._model._encoders.moment(frames)
         answers = [_one_frame(stream.step(moment, state, timestamp)) for stream in self._streams]
-        return self._model._together(self._task, answers, self._model._features(moment))[0]
+        views = [getattr(member.config, "views", ()) for member in self._model.members]
+        seen = [self._model._encoders.seen_in(i, moment, known) for i, known in enumerate(views)]
+        return self._model._together(self._task, answers, seen)[0]
 
 
 def _one_frame(answer: ProgressEstimate) -> ProgressTrack:
