@@ -137,12 +137,15 @@ def extend(
     from progress_rm.data import FeatureCache, load_episodes
     from progress_rm.frames import FrameCache
     from progress_rm.proposals import with_steps
+    from progress_rm.recoloured import with_one_wording
     from progress_rm.trainer import with_copies
 
     options = old.config
     encoder = old.encoder()
     cache = FeatureCache(cache_folder(config.cache_dir), encoder)
     sources: list[EpisodeDataset] = []
+    if getattr(options, "exchange_colours", False):
+        datasets = with_one_wording(datasets)
     for dataset in options.with_stages(datasets, cache_folder(config.cache_dir)):
         if dataset.fps != options.fps:
             raise UserError(
@@ -153,9 +156,11 @@ def extend(
         sources.append(dataset)
     tasks = options.learn_tasks(sources)
     for task in tasks:
-        if any(task.instruction == known.instruction for known in options.tasks):
+        exchange = options.exchange_for(task.instruction)
+        if exchange is not None or any(task.instruction == known.instruction for known in options.tasks):
+            other = "" if exchange is None else f", as '{exchange.instruction}' in other colours"
             raise UserError(
-                f"the model knows '{task.instruction}' already; train it again with more episodes of it"
+                f"the model knows '{task.instruction}' already{other}; train it again with more episodes of it"
             )
     episodes = []
     for dataset in sources:

@@ -104,16 +104,18 @@ def score_dataset(
         UserError: `output` exists, or an instruction of the dataset is none of the model's.
     """
     from progress_rm.data import FeatureCache, load_episodes
+    from progress_rm.recoloured import as_known
     from progress_rm.scores import ScoredTask, write_scores
 
     features = FeatureCache(cache or cache_folder(), model.encoder())
     shards = output.with_name(f"{output.name}.{_identity(model, dataset)}.partial")
     shards.mkdir(parents=True, exist_ok=True)
+    known = as_known(dataset, model.config.exchange_for)
     specs = model.config.tasks
     tasks, tracks = {}, {}
     waiting = [e for e in range(dataset.num_episodes) if not (shards / f"{e:06d}.npz").exists()]
     views = getattr(model.config, "views", ())
-    features.read(dataset, waiting, views)
+    features.read(known, waiting, views)
     for episode in tqdm(
         range(dataset.num_episodes), desc="score backwards" if backwards else "score", unit="episode"
     ):
@@ -122,7 +124,7 @@ def score_dataset(
         tasks[instruction] = ScoredTask(tuple(spec.stages), tuple(spec.priors), spec.length_s or None)
         shard = shards / f"{episode:06d}.npz"
         if not shard.exists():
-            [loaded] = load_episodes(dataset, features, episodes=[episode], views=views)
+            [loaded] = load_episodes(known, features, episodes=[episode], views=views)
             _save(model.track(loaded.backwards() if backwards else loaded), shard)
         tracks[episode] = _load(shard, spec.stages)
     write_scores(

@@ -103,7 +103,11 @@ def run(config: Config) -> dict[str, Any]:
 
 def _train(config: Config, output: Path, datasets: Sequence[EpisodeDataset]) -> dict[str, Any]:
     """A model, or several as one."""
+    from progress_rm.recoloured import with_one_wording
+
     config.model.fps = _common_fps(datasets)
+    if getattr(config.model, "exchange_colours", False):
+        datasets = with_one_wording(datasets)
     datasets = config.model.with_stages(datasets, cache_folder(config.cache_dir))
     config.model.tasks = config.model.learn_tasks(datasets)
     if isinstance(config.model, ViewModelConfig):
@@ -127,7 +131,9 @@ def _join(
 ) -> dict[str, Any]:
     """Trained models as one."""
     from progress_rm.joining import join
+    from progress_rm.recoloured import as_known
 
+    datasets = [as_known(dataset, members[0].config.exchange_for) for dataset in datasets]
     datasets = members[0].config.with_stages(datasets, cache_folder(config.cache_dir))
     training, validation = split(datasets, config.validation, config.seed)
     if not validation:

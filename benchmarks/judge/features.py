@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from judge.adapter import Material
 from progress_datasets.episodes import EpisodeDataset
 from progress_rm.augment import FULL
+from progress_rm.colours import exchange_for
 from progress_rm.data import EpisodeFeatures, FeatureCache, TrainingData, learn_tasks, load_episodes
 from progress_rm.encoders import make_encoder
 from progress_rm.encoders.base import Encoder
@@ -22,6 +23,7 @@ from progress_rm.frames import FrameCache
 from progress_rm.models.base import TaskSpec
 from progress_rm.models.multiview_sarm.configuration_multiview_sarm import MultiviewSarmConfig
 from progress_rm.models.registry import make_model
+from progress_rm.recoloured import as_known, with_one_wording
 from progress_rm.train import FULL_COPIES, Source, split
 from progress_rm.train import Config as TrainConfig
 from progress_rm.trainer import Trainer, load_sources, with_copies
@@ -74,6 +76,7 @@ def prepare(
     image_size: int,
 ) -> Material:
     """What the models of one seed learn from: labels, and the shared features of the training episodes."""
+    datasets = with_one_wording(datasets)
     training, validation = split(datasets, VALIDATION, 0)
     kinds = kinds_of(datasets, SCHEME)
     config = MultiviewSarmConfig(
@@ -150,4 +153,6 @@ def instructions_of(kinds: Mapping[str, TaskSpec], episodes: Sequence[EpisodeFea
 
 def episodes_of(dataset: EpisodeDataset, material: Material, cache: Path) -> list[EpisodeFeatures]:
     """All episodes of a dataset, unlabelled, with the shared features."""
-    return load_episodes(dataset, FeatureCache(cache, material.encoder))
+    known = [task.instruction for task in material.tasks]
+    seen = as_known(dataset, lambda instruction: exchange_for(instruction, known))
+    return load_episodes(seen, FeatureCache(cache, material.encoder))

@@ -14,6 +14,7 @@ from lerobot.rewards.pretrained import PreTrainedRewardModel
 from numpy.typing import NDArray
 
 from progress_datasets.errors import UserError
+from progress_rm.colours import Exchange, exchange_for
 from progress_rm.encoders.text import TextEncoder, check_text_encoder, make_text_encoder
 
 if TYPE_CHECKING:
@@ -187,6 +188,8 @@ class ProgressModelConfig(RewardModelConfig):
             UserError: there are several tasks and no instruction, or one that is near none of theirs.
         """
         known = [task.instruction for task in self.tasks]
+        if (exchange := self.exchange_for(instruction)) is not None:
+            return known.index(exchange.instruction)
         if len(known) == 1 and (
             instruction is None or self.tasks == [any_task()] or not self.texts.is_semantic
         ):
@@ -206,11 +209,22 @@ class ProgressModelConfig(RewardModelConfig):
             )
         return best
 
+    def exchange_for(self, instruction: str | None) -> Exchange | None:
+        """The colours to exchange in frames for this instruction, and the known one that it is then taken for.
+
+        None where nothing is to be exchanged, as in families that have no option `exchange_colours`.
+        """
+        if not getattr(self, "exchange_colours", False):
+            return None
+        return exchange_for(instruction, [task.instruction for task in self.tasks])
+
     def embed(self, task: int, instruction: str | None) -> NDArray[np.float32]:
         """The vector that a network is asked for a task with, float32 [E].
 
         A sentence encoder reads the instruction as it is put, hashed words what `words_for` says.
         """
+        if (exchange := self.exchange_for(instruction)) is not None:
+            instruction = exchange.instruction
         as_put = instruction is not None and self.texts.is_semantic
         return self.texts.embed(str(instruction) if as_put else words_for(self.tasks, task, instruction))
 
@@ -270,6 +284,21 @@ class ProgressRewardModel(PreTrainedRewardModel):
     @abstractmethod
     def stream(self, task: str | None = None) -> ProgressStream:
         """Start a live query for the task with this instruction (the only task, if None and there is one)."""
+
+    def task_of(self, episode: EpisodeFeatures) -> int:
+        """Index of the task of an episode.
+
+        Raises:
+            UserError: its frames should have been read in other colours; see `ProgressModelConfig.exchange_for`.
+        """
+        exchange = self.config.exchange_for(episode.task)
+        if exchange is not None:
+            raise UserError(
+                f"'{episode.task}' is taken for '{exchange.instruction}' and its frames were not read in those "
+                "colours; read it from progress_rm.recoloured.as_known(dataset, model.config.exchange_for)"
+            )
+        task: int = self.config.find_task(episode.task)
+        return task
 
     def extended(self, tasks: Sequence[TaskSpec], data: TrainingData) -> ProgressRewardModel:
         """A copy that has room for further tasks and took from their episodes what is counted, ready to be trained.

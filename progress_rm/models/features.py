@@ -45,6 +45,9 @@ class FeatureModelConfig(CalibratedConfig):
     augment: str = "mild"
     """How their training frames are moved and recoloured: none, mild, or full, for cameras and light that differ
     between episodes; full takes thousands of encoder steps."""
+    exchange_colours: bool = True
+    """Take instructions that differ in colours alone ("press the red button", "press the blue button") for one, and
+    exchange the colours in the pictures instead."""
     use_state: bool = True
     """Read the robot's state where the data has one."""
     state_dim: int = 0

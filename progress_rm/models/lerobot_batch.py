@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from progress_datasets.errors import UserError
+from progress_rm.colours import exchange_colours
 
 if TYPE_CHECKING:
     from progress_rm.models.base import ViewModelConfig
@@ -61,6 +62,8 @@ def last_frames(
 ) -> tuple[dict[str, NDArray[np.uint8]], NDArray[np.float32] | None, list[str | None]]:
     """The last frames by view, uint8 [B, H, W, 3]; the last states [B, S], or None; and B instructions.
 
+    The frames are in the colours of the instructions that these are taken for.
+
     Raises:
         UserError: the batch has no image.
     """
@@ -72,4 +75,9 @@ def last_frames(
     state = None
     if config.state_size and "observation.state" in batch:
         state = state_windows(batch, config.state_size)[:, -1].numpy()
-    return frames, state, list(batch.get("task") or [None] * count)
+    instructions = list(batch.get("task") or [None] * count)
+    for row, instruction in enumerate(instructions):
+        if (exchange := config.exchange_for(instruction)) is not None:
+            for pixels in frames.values():
+                pixels[row] = exchange_colours(pixels[row][None], exchange)[0]
+    return frames, state, instructions

@@ -19,6 +19,8 @@ class EnsembleConfig(CalibratedConfig):
     """The members' families and options; filled by training."""
     state_dim: int = 0
     """Length of the state that the members read; filled by training."""
+    exchange_colours: bool = False
+    """Whether the members take instructions that differ in colours alone for one; filled by training."""
     image_size: int = 96
     """What size of pictures the members' encoders see; filled by training."""
     uncertainty_scale: float = 1.0

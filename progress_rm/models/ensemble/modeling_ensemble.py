@@ -26,6 +26,7 @@ from progress_rm.models.calibration import logit
 from progress_rm.models.ensemble.configuration_ensemble import EnsembleConfig
 from progress_rm.models.ensemble.encoders import SideBySide
 from progress_rm.models.ensemble.familiarity import Familiarity, Features
+from progress_rm.recoloured import stream_in_known_colours
 
 
 class EnsembleRewardModel(ProgressRewardModel):
@@ -77,6 +78,7 @@ class EnsembleRewardModel(ProgressRewardModel):
             text_near=first.text_near,
             members=[draccus.encode(one, RewardModelConfig) for one in configs],
             views=sorted({view for one in configs for view in getattr(one, "views", ())}),
+            exchange_colours=any(getattr(one, "exchange_colours", False) for one in configs),
             state_dim=max(getattr(one, "state_dim", 0) for one in configs),
             image_size=max(
                 (one.image_size for one in configs if hasattr(one, "image_size")),
@@ -130,12 +132,15 @@ class EnsembleRewardModel(ProgressRewardModel):
         """The causal answer for every frame of an episode."""
         seen = [self._encoders.seen_by(i, episode) for i in range(len(self.members))]
         tracks = [member.track(one) for member, one in zip(self.members, seen, strict=True)]  # type: ignore[operator]
-        return self._together(self.config.find_task(episode.task), tracks, [one.features for one in seen])
+        return self._together(self.task_of(episode), tracks, [one.features for one in seen])
 
-    def stream(self, task: str | None = None) -> EnsembleStream:
+    def stream(self, task: str | None = None) -> ProgressStream:
         """Start a live query for the task with this instruction (the only task, if None and there is one)."""
-        streams = [member.stream(task) for member in self.members]  # type: ignore[operator]
-        return EnsembleStream(self, self.config.find_task(task), streams)
+        exchange = self.config.exchange_for(task)
+        known = task if exchange is None else exchange.instruction
+        streams = [member.stream(known) for member in self.members]  # type: ignore[operator]
+        stream = EnsembleStream(self, self.config.find_task(known), streams)
+        return stream_in_known_colours(stream, exchange)
 
     @torch.no_grad()
     def compute_reward(self, batch: dict[str, Tensor]) -> Tensor:

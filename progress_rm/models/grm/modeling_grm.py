@@ -32,6 +32,7 @@ from progress_rm.models.grm.losses import losses
 from progress_rm.models.grm.network import Moments
 from progress_rm.models.grm.reconstruct import Reconstruction, earlier_moments
 from progress_rm.models.grm.sampling import sample_frames, sample_hops
+from progress_rm.recoloured import recoloured, stream_in_known_colours
 
 
 class GrmRewardModel(HopComparer):
@@ -157,7 +158,7 @@ class GrmRewardModel(HopComparer):
 
     def _read(self, episode: EpisodeFeatures) -> tuple[int, list[Reconstruction], Near]:
         """The task of an episode, and of every frame what hops and the nearest moments say."""
-        task = self.config.find_task(episode.task)
+        task = self.task_of(episode)
         rows = reconstruct_all(self.config, self.evidence(episode, task), episode.timestamps)
         near = self.neighbours.start(task).follow(episode.features, episode.timestamps)
         return task, rows, near
@@ -211,8 +212,9 @@ class GrmRewardModel(HopComparer):
         """
         from progress_rm.models.grm.stream import GrmStream
 
-        index = self.config.find_task(task)
-        return GrmStream(self, index, self.words(index, task), goal)
+        index, exchange = self.config.find_task(task), self.config.exchange_for(task)
+        shown = None if goal is None else recoloured(goal, exchange)
+        return stream_in_known_colours(GrmStream(self, index, self.words(index, task), shown), exchange)
 
     @torch.no_grad()
     def compute_reward(self, batch: dict[str, Any]) -> Tensor:

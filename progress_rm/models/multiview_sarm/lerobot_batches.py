@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from progress_datasets.errors import UserError
+from progress_rm.colours import exchange_colours
 from progress_rm.models.base import stage_offsets
 from progress_rm.models.lerobot_batch import IMAGES, some_image_views, state_windows
 
@@ -100,6 +101,13 @@ def convert_observations(config: MultiviewSarmConfig, batch: dict[str, Any]) -> 
     names = some_image_views(batch, config)
     frames = torch.stack([_pixels(batch[IMAGES + name], config.image_size) for name in names], dim=2)
     count, width, views = frames.shape[:3]
+    tasks = batch.get("task") or [None] * count
+    for row, task in enumerate(tasks):
+        if (exchange := config.exchange_for(task)) is not None:
+            flat = frames[row].flatten(0, 1)
+            frames[row] = torch.from_numpy(exchange_colours(flat.numpy(), exchange)).reshape(
+                frames[row].shape
+            )
     pad = batch.get(f"{IMAGES}{names[0]}_is_pad")
     frame_mask = torch.ones(count, width, dtype=torch.bool)
     if pad is not None and width > 1:
@@ -111,7 +119,6 @@ def convert_observations(config: MultiviewSarmConfig, batch: dict[str, Any]) -> 
     has_state = state_dim > 0 and "observation.state" in batch
     if has_state:
         state = state_windows(batch, state_dim)
-    tasks = batch.get("task") or [None] * count
     indices = [config.find_task(task) for task in tasks]
     words = [config.embed(index, task) for index, task in zip(indices, tasks, strict=True)]
     known = {view: i for i, view in enumerate(config.views)}

@@ -22,6 +22,7 @@ from progress_rm.models.multiview_sarm.masks import dropped_views, stages_of_tas
 from progress_rm.models.multiview_sarm.network import Evidence, MultiviewSarmNetwork
 from progress_rm.models.multiview_sarm.sampling import sample_frames, sample_windows
 from progress_rm.models.remembered import ask_exemplars, fit_exemplars
+from progress_rm.recoloured import stream_in_known_colours
 
 if TYPE_CHECKING:
     from progress_rm.models.multiview_sarm.lerobot_batches import LeRobotBatches
@@ -151,7 +152,7 @@ class MultiviewSarmRewardModel(FeatureModel):
     @torch.no_grad()
     def track(self, episode: EpisodeFeatures) -> ProgressTrack:
         """The causal answer for every frame of an episode."""
-        task = self.config.find_task(episode.task)
+        task = self.task_of(episode)
         evidence = self.evidence(episode, task)
         return self.answers.track(task, evidence, episode.timestamps)
 
@@ -220,7 +221,7 @@ class MultiviewSarmRewardModel(FeatureModel):
 
     def calibrate(self, validation: Sequence[EpisodeFeatures]) -> None:
         """Choose the filter's trust in the evidence and fit the success probability on held-out episodes."""
-        tasks = [self.config.find_task(e.task) for e in validation]
+        tasks = [self.task_of(e) for e in validation]
         evidence = [self.evidence(e, task) for e, task in zip(validation, tasks, strict=True)]
         self.answers.calibrate(validation, tasks, evidence)
 
@@ -229,7 +230,8 @@ class MultiviewSarmRewardModel(FeatureModel):
         from progress_rm.models.multiview_sarm.stream import MultiviewSarmStream
 
         index = self.config.find_task(task)
-        return MultiviewSarmStream(self, index, self.words(index, task))
+        stream = MultiviewSarmStream(self, index, self.words(index, task))
+        return stream_in_known_colours(stream, self.config.exchange_for(task))
 
     @torch.no_grad()
     def predict(self, batch: dict[str, Any]) -> list[ProgressEstimate]:

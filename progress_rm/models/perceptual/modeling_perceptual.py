@@ -18,6 +18,7 @@ from progress_rm.models.counted import CountedModel
 from progress_rm.models.multiview_sarm.answers import Answers, StageEvidence
 from progress_rm.models.perceptual.configuration_perceptual import PerceptualConfig
 from progress_rm.models.perceptual.gaussians import StepGaussians
+from progress_rm.recoloured import stream_in_known_colours
 
 COMPLETE = 0.9
 """Position in the last step from which the task may be complete."""
@@ -84,7 +85,7 @@ class PerceptualRewardModel(CountedModel):
 
     def calibrate(self, validation: Sequence[EpisodeFeatures]) -> None:
         """Choose the filter's trust in the evidence and fit the success probability on held-out episodes."""
-        tasks = [self.config.find_task(e.task) for e in validation]
+        tasks = [self.task_of(e) for e in validation]
         evidence = [self.evidence(e, task) for e, task in zip(validation, tasks, strict=True)]
         self.answers.calibrate(validation, tasks, evidence)
 
@@ -155,14 +156,15 @@ class PerceptualRewardModel(CountedModel):
     @torch.no_grad()
     def track(self, episode: EpisodeFeatures) -> ProgressTrack:
         """The causal answer for every frame of an episode."""
-        task = self.config.find_task(episode.task)
+        task = self.task_of(episode)
         return self.answers.track(task, self.evidence(episode, task), episode.timestamps)
 
     def stream(self, task: str | None = None) -> Any:
         """Start a live query for the task with this instruction (the only task, if None and there is one)."""
         from progress_rm.models.perceptual.stream import PerceptualStream
 
-        return PerceptualStream(self, self.config.find_task(task))
+        stream = PerceptualStream(self, self.config.find_task(task))
+        return stream_in_known_colours(stream, self.config.exchange_for(task))
 
     def answer_alone(
         self, features: Mapping[str, NDArray[Any]], state: NDArray[np.float32] | None, task: int

@@ -110,7 +110,7 @@ class Sarm2RewardModel(MultiviewSarmRewardModel):
                 )
             )
         try:
-            self.evidence(episode, self.config.find_task(episode.task))
+            self.evidence(episode, self.task_of(episode))
         finally:
             for hook in hooks:
                 hook.remove()

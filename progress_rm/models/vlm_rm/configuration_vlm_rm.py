@@ -33,6 +33,8 @@ class VlmRmConfig(FeatureModelConfig):
     """How much of a picture is seen only along the line from baseline to goal: 0 (nothing) … 1 (all)."""
     use_state: bool = False
     """The state is not looked at."""
+    exchange_colours: bool = False
+    """A model of images and text knows what colours are called."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
