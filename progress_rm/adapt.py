@@ -190,4 +190,4 @@ def extend(
     if known and not rehearsed:
         print("no replay: the model remembers no frames of its tasks, so it may forget them")
     replay = config.replay if rehearsed else 0.0
-    return model, Mix([*episodes, *rehearsed], model.config.tasks, known, replay)
+    return model, Mix([*episodes, *rehearsed], model.config.tasks, known=known, replay=replay)

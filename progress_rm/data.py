@@ -73,14 +73,19 @@ class EpisodeFeatures:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Labelled episodes of all tasks in `tasks`."""
+    """Labelled episodes of all tasks in `tasks`, and unlabelled ones that look like a task but show another."""
 
     episodes: Sequence[EpisodeFeatures]
     tasks: Sequence[TaskSpec]
+    mismatched: Sequence[EpisodeFeatures] = ()
 
     def of_task(self, task: int) -> list[EpisodeFeatures]:
         """The episodes of the task with that index."""
         return [e for e in self.episodes if e.task == self.tasks[task].instruction]
+
+    def like_task(self, task: int) -> list[EpisodeFeatures]:
+        """The episodes that look like that task and are not."""
+        return [e for e in self.mismatched if e.task == self.tasks[task].instruction]
 
     @cached_property
     def task_shares(self) -> NDArray[np.float64]:

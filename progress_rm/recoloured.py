@@ -34,11 +34,18 @@ class RecolouredDataset:
     Args:
         dataset: the dataset.
         exchanges: by instruction, what it is taken for; others stay.
+        asked: by episode, an instruction that it is shown in the colours of, in place of its own.
     """
 
-    def __init__(self, dataset: EpisodeDataset, exchanges: Mapping[str, Exchange]) -> None:
+    def __init__(
+        self,
+        dataset: EpisodeDataset,
+        exchanges: Mapping[str, Exchange],
+        asked: Mapping[int, str] | None = None,
+    ) -> None:
         self._dataset = dataset
-        self._exchanges = {task: exchanges[task] for task in dataset.tasks if task in exchanges}
+        self._exchanges = dict(exchanges)
+        self._asked = dict(asked or {})
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._dataset, name)
@@ -46,7 +53,11 @@ class RecolouredDataset:
     @property
     def fingerprint(self) -> str:
         """Changes with what is exchanged: features of other colours are never taken for these."""
-        told = repr(sorted((task, e.colours) for task, e in self._exchanges.items()))
+        asked = {
+            self._asked.get(episode, self._dataset.task(episode)) for episode in range(self.num_episodes)
+        }
+        shown = sorted((task, e.colours) for task, e in self._exchanges.items() if task in asked)
+        told = repr((shown, sorted(self._asked.items())))
         return hashlib.sha256(f"{self._dataset.fingerprint} {told}".encode()).hexdigest()[:16]
 
     def task(self, episode: int) -> str:
@@ -65,9 +76,21 @@ class RecolouredDataset:
 
     def frames(self, episode: int, view: str) -> Iterator[NDArray[np.uint8]]:
         """See `EpisodeDataset.frames`; in the colours of the instruction."""
-        exchange = self._exchanges.get(self._dataset.task(episode))
+        exchange = self._exchanges.get(self._asked.get(episode, self._dataset.task(episode)))
         for frame in self._dataset.frames(episode, view):
             yield frame if exchange is None else exchange_colours(frame[None], exchange)[0]
+
+    def in_wrong_colours(self, seed: int) -> tuple[EpisodeDataset, list[int]]:
+        """The dataset with episodes in the colours of another wording, as if that had been asked for; and which."""
+        asked = {}
+        wordings = sorted({*self._exchanges, *(e.instruction for e in self._exchanges.values())})
+        for episode in range(self.num_episodes):
+            own = self._dataset.task(episode)
+            others = [task for task in wordings if task != own and self._known(task) == self._known(own)]
+            if others:
+                asked[episode] = others[int(np.random.default_rng([seed, episode]).integers(len(others)))]
+        wrong = RecolouredDataset(self._dataset, self._exchanges, asked)
+        return cast("EpisodeDataset", wrong), list(asked)
 
     def _known(self, task: str) -> str:
         return self._exchanges[task].instruction if task in self._exchanges else task
@@ -108,7 +131,30 @@ def with_one_wording(datasets: Sequence[EpisodeDataset]) -> list[EpisodeDataset]
             )
             continue
         exchanges |= {other: exchange_between(other, first) for other in others}
-    return [as_known(dataset, exchanges.get) for dataset in datasets]
+    return [
+        cast("EpisodeDataset", RecolouredDataset(dataset, exchanges))
+        if any(task in exchanges for task in dataset.tasks)
+        else dataset
+        for dataset in datasets
+    ]
+
+
+def in_wrong_colours(
+    sources: Sequence[tuple[EpisodeDataset, int]], seed: int
+) -> list[tuple[EpisodeDataset, int]]:
+    """Episodes as if another wording of their task had been asked for, which they are no examples of.
+
+    In the right colours all demonstrations do the same to the same colours, so nothing else says that colours matter.
+    Of datasets from `with_one_wording`; what they have one wording of is left out.
+    """
+    found = []
+    for dataset in {id(dataset): dataset for dataset, _ in sources}.values():
+        inner: Any = dataset
+        if isinstance(inner, RecolouredDataset):
+            wrong, able = inner.in_wrong_colours(seed)
+            mine = {episode for other, episode in sources if other is dataset}
+            found += [(wrong, episode) for episode in able if episode in mine]
+    return found
 
 
 def _stages(dataset: EpisodeDataset, task: str) -> tuple[str, ...]:

@@ -208,20 +208,23 @@ def _fit(config: Config, output: Path, training: list[Source], validation: list[
     from progress_rm.checkpoints import save_model
     from progress_rm.data import FeatureCache, TrainingData
     from progress_rm.models.registry import make_model
-    from progress_rm.trainer import Trainer, load_sources
+    from progress_rm.trainer import Trainer, load_mismatched, load_sources
 
     torch.manual_seed(config.seed)
     model = make_model(config.model)
     cache = cache_folder(config.cache_dir)
     trainer = Trainer(config, model, output)
     if trainer.encoder_is_trained:
-        labelled = load_sources(training, FeatureCache(cache, None), config.model)
-        trainer.train_encoder(TrainingData(labelled, config.model.tasks))
+        nothing = FeatureCache(cache, None)
+        labelled = load_sources(training, nothing, config.model)
+        wrong = load_mismatched(training, nothing, config.model, config.seed)
+        trainer.train_encoder(TrainingData(labelled, config.model.tasks, wrong))
     features = FeatureCache(cache, model.encoder())
     with trainer.accelerator.main_process_first():
         episodes = load_sources(training, features, config.model)
+        wrong = load_mismatched(training, features, config.model, config.seed)
         held_out: list[EpisodeFeatures] = load_sources(validation, features, config.model)
-    data = TrainingData(_copied(episodes, config, model, output), config.model.tasks)
+    data = TrainingData(_copied(episodes, config, model, output), config.model.tasks, wrong)
     model.learn_statistics(data)
     best = trainer.train_heads(data, held_out)
     if held_out:

@@ -24,6 +24,7 @@ from progress_rm.data import EpisodeFeatures, FeatureCache, TrainingData, load_e
 from progress_rm.encoders.base import Encoder
 from progress_rm.frames import FrameCache
 from progress_rm.models.base import ProgressModelConfig, ProgressRewardModel
+from progress_rm.recoloured import in_wrong_colours
 from progress_rm.train import Config
 
 
@@ -49,7 +50,8 @@ class Trainer:
         model = cast(Any, self.model)
         frames = FrameCache(self.output / "frames", model.config.image_size)
         if self.accelerator.is_main_process:
-            frames.fill([episode.source for episode in data.episodes], model.config.views)
+            shown = [*data.episodes, *data.mismatched]
+            frames.fill([episode.source for episode in shown], model.config.views)
         self.accelerator.wait_for_everyone()
         self.model.learn_statistics(data)
         draw = lambda rng: model.sample_frames(data, frames, rng, self.config.encoder_batch_size)  # noqa: E731
@@ -200,6 +202,16 @@ def load_sources(
             views=getattr(config, "views", ()),
         )
     return loaded
+
+
+def load_mismatched(
+    sources: Sequence[tuple[EpisodeDataset, int]], cache: FeatureCache, config: ProgressModelConfig, seed: int
+) -> list[EpisodeFeatures]:
+    """These episodes in wrong colours, unlabelled, for models that are to say when a task is not the one they see."""
+    if not hasattr(config, "wrong_instruction"):
+        return []
+    loaded = load_sources(in_wrong_colours(sources, seed), cache, config)
+    return [replace(episode, labels=None) for episode in loaded]
 
 
 def with_copies(

@@ -33,6 +33,7 @@ class Material:
         views: cameras.
         fps: frames a second.
         encoder: the shared extractor that made the features.
+        mismatched: training episodes in wrong colours, unlabelled, where colours say what is asked for.
     """
 
     training: Sequence[EpisodeFeatures]
@@ -42,6 +43,7 @@ class Material:
     views: Sequence[str]
     fps: float
     encoder: Encoder
+    mismatched: Sequence[EpisodeFeatures] = ()
 
     def of_kind(self, kind: str) -> Material:
         """The part that shows one task, under whatever instruction."""
@@ -51,6 +53,7 @@ class Material:
             self,
             training=training,
             validation=[e for e in self.validation if kind_of(e) == kind],
+            mismatched=[e for e in self.mismatched if kind_of(e) == kind],
             kinds={kind: self.kinds[kind]},
             tasks=[task for task in self.tasks if task.instruction in known],
         )

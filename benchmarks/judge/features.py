@@ -26,7 +26,7 @@ from progress_rm.models.registry import make_model
 from progress_rm.recoloured import as_known, with_one_wording
 from progress_rm.train import FULL_COPIES, Source, split
 from progress_rm.train import Config as TrainConfig
-from progress_rm.trainer import Trainer, load_sources, with_copies
+from progress_rm.trainer import Trainer, load_mismatched, load_sources, with_copies
 
 VALIDATION = 0.15
 """Share of the demonstrations that no model takes gradients on."""
@@ -57,8 +57,10 @@ def shared_encoder(
             make_model(config),
             folder,
         )
-        labelled = load_sources(training, FeatureCache(folder, None), config)
-        trainer.train_encoder(TrainingData(labelled, config.tasks))
+        nothing = FeatureCache(folder, None)
+        labelled = load_sources(training, nothing, config)
+        wrong = load_mismatched(training, nothing, config, seed)
+        trainer.train_encoder(TrainingData(labelled, config.tasks, wrong))
         _save(trainer.model.encoder().state_dict(), weights)
         shutil.rmtree(folder / "encoder", ignore_errors=True)
     encoder.load_state_dict(load_file(weights))
@@ -99,6 +101,7 @@ def prepare(
         views=config.views,
         fps=config.fps,
         encoder=encoder,
+        mismatched=load_mismatched(training, features, config, seed),
     )
 
 

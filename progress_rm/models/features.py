@@ -102,6 +102,8 @@ class FilteredModelConfig(FeatureModelConfig):
 
     use_instruction: bool = True
     """Read the instruction, and answer 0 where the video shows another task."""
+    knows_colours: bool = False
+    """Whether training showed tasks in wrong colours, too, so that these are told apart; filled by training."""
     use_filter: bool = True
     """Put the causal stage filter between what each frame says and the reported progress."""
     evidence_rate: float = 4.5

@@ -29,11 +29,14 @@ from progress_rm.colours import (
     shares_of_colours,
     without_colours,
 )
-from progress_rm.data import FeatureCache, load_episodes
-from progress_rm.models import FAMILIES
+from progress_rm.data import FeatureCache, TrainingData, learn_tasks, load_episodes
+from progress_rm.frames import FrameCache
+from progress_rm.models import FAMILIES, MultiviewSarmConfig
 from progress_rm.models.base import ProgressRewardModel
-from progress_rm.recoloured import as_known, with_one_wording
+from progress_rm.models.multiview_sarm.sampling import sample_frames
+from progress_rm.recoloured import as_known, in_wrong_colours, with_one_wording
 from progress_rm.scores import read_scores
+from progress_rm.trainer import load_mismatched, load_sources
 
 ORDER = "Press the {}, then the {} button."
 
@@ -111,15 +114,18 @@ def test_shades_stay_shades_and_exchanging_back_restores(light: float, pair: tup
 PUSH = "push the {} one along"
 
 
-def pushing(seed: int, colour: str, stage: str = "push", shown: str = "") -> EpisodeData:
-    """A square slides from left to right in two views; one of the other colour lies above it."""
+PAIRS = [("red", "blue"), ("blue", "red")]
+
+
+def pushing(seed: int, colour: str, stage: str = "push", shown: str = "", beside: str = "") -> EpisodeData:
+    """A square slides from left to right in two views; another one lies beside it."""
     rng = np.random.default_rng(seed)
     length = int(rng.integers(18, 26))
     frames = np.full((length, 32, 32, 3), 40, np.uint8) + rng.integers(0, 12, (length, 32, 32, 3), np.uint8)
     for t in range(length):
         left = int(t / (length - 1) * 24)
         frames[t, 16:24, left : left + 8] = COLOURS[shown or colour] if shown != "grey" else 128
-    frames[:, 2:8, 2:8] = COLOURS["purple"]
+    frames[:, 2:8, 2:8] = COLOURS[beside or "purple"]
     return EpisodeData(
         task=PUSH.format(colour),
         frames={"left": frames, "right": frames},
@@ -271,6 +277,55 @@ def test_as_seen_every_wording_is_one_of_its_own(
     assert len(plain_model.config.tasks) == 2
     assert plain_model.config.exchange_for(PUSH.format("green")) is None
     assert as_known(green, plain_model.config.exchange_for) is green
+
+
+def test_wrong_colours_show_what_was_not_asked_for(mixed: EpisodeDataset) -> None:
+    [one] = with_one_wording([mixed])
+    wrong = in_wrong_colours([(one, e) for e in range(5)], 0)
+    assert [episode for _, episode in wrong] == [0, 1, 2, 3, 4]
+    assert len({dataset.fingerprint for dataset in (mixed, one, wrong[0][0])}) == 3
+    for dataset, episode in wrong:
+        assert dataset.task(episode) == PUSH.format("red")
+        assert all(shares_of_colours(frame)["blue"] > 0.05 for frame in dataset.frames(episode, "left"))
+    assert in_wrong_colours([(mixed, 0)], 0) == []
+
+
+def test_a_share_of_what_is_learned_from_is_mismatched(mixed: EpisodeDataset, tmp_path: Path) -> None:
+    [one] = with_one_wording([mixed])
+    sources = [(one, episode) for episode in range(6)]
+    tasks = learn_tasks([one], "duration_prior")
+    config = MultiviewSarmConfig(
+        tasks=tasks, views=["left", "right"], image_size=32, state_dim=2, wrong_instruction=0.5, fps=10
+    )
+    nothing = FeatureCache(tmp_path, None)
+    data = TrainingData(
+        load_sources(sources, nothing, config), tasks, load_mismatched(sources, nothing, config, 0)
+    )
+    assert [e.labels for e in data.mismatched] == [None] * 6
+    frames = FrameCache(tmp_path / "frames", 32)
+    frames.fill([e.source for e in (*data.episodes, *data.mismatched)], config.views)
+    batch = sample_frames(config, data, frames, np.random.default_rng(0), 200)
+    assert 0.15 < 1 - batch["match"].float().mean() < 0.35
+    for picture, match in zip(batch["frames"][:, 0, 0].numpy(), batch["match"].tolist(), strict=True):
+        shown = shares_of_colours(picture)
+        assert (shown["red"] > shown["blue"]) == match
+    assert (batch["stage"][~batch["match"]] == -1).all()
+
+
+def test_what_is_done_to_another_colour_is_no_progress(tmp_path: Path) -> None:
+    both = [pushing(i, colour, beside=other) for i, (colour, other) in enumerate(PAIRS * 5)]
+    data = dataset_of(tmp_path / "data", *both)
+    model = train(data, tmp_path / "out", "--steps=150", "--model.encoder=classical", "--model.hidden=32")
+    test = dataset_of(tmp_path / "test", pushing(40, "blue", beside="red"))
+    left, right = (list(test.frames(0, view)) for view in ("left", "right"))
+    reached = {}
+    for colour in ("blue", "red"):
+        stream = model.stream(PUSH.format(colour))
+        for a, b in zip(left, right, strict=True):
+            estimate = stream.step({"left": a, "right": b}, np.zeros(2, np.float32))
+        reached[colour] = estimate.progress
+    assert reached["blue"] > 0.7
+    assert reached["red"] < reached["blue"] - 0.3
 
 
 def test_only_families_that_learn_from_features_exchange_colours() -> None:

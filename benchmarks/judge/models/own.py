@@ -78,7 +78,7 @@ def train_network(
             validate_every=max(1, steps // budget.checks),
             seed=seed,
         )
-        data = TrainingData(material.training, config.tasks)
+        data = TrainingData(material.training, config.tasks, material.mismatched)
         model.learn_statistics(data)
         Trainer(settings, model, folder).train_heads(data, material.validation)
         if material.validation:

@@ -229,7 +229,8 @@ class Answers:
 
     def _match(self, evidence: StageEvidence) -> Array:
         several = self.config.use_instruction and len(self.config.tasks) > 1
-        return evidence.match if several else np.ones(len(evidence.match))
+        learned = several or self.config.knows_colours
+        return evidence.match if learned else np.ones(len(evidence.match))
 
     def _said(self, evidence: StageEvidence, belief: _Belief) -> Array:
         """What each frame says for success, a logit [T].

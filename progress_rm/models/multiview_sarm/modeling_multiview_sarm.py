@@ -86,6 +86,7 @@ class MultiviewSarmRewardModel(FeatureModel):
     def learn_statistics(self, data: TrainingData) -> None:
         """See `FeatureModel.learn_statistics`; remembers frames where the options say so."""
         super().learn_statistics(data)
+        self.config.knows_colours = bool(data.mismatched)
         if self.config.exemplars > 0 and not self.encoder_is_trained:
             self.exemplars = fit_exemplars(data, self.config.views, self.blocks(), self.config.exemplars)
             self.config.exemplar_rows = [cast(ExemplarHead, head).rows for head in self.exemplars]

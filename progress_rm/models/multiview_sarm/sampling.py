@@ -28,14 +28,15 @@ def sample_windows(
     """Draw `size` windows; tasks alike (see `TrainingData.task_shares`), frames of a task alike but for `ends`.
 
     Rewound windows run backwards over the last 1 … n−1 spacings and carry the labels of the frame they end on.
-    Wrongly instructed windows keep their frames, get another task's instruction, and have `match` False.
+    Wrongly instructed windows keep their frames, get another task's instruction, and have `match` False; so have
+    windows of mismatched episodes, half as many, of the tasks that there are such of.
 
     Returns:
         features float32 [B, W, V, D], view_mask bool [B, W, V], view_ids int64 [V], frame_mask bool [B, W],
         slots int64 [W], state float32 [B, W, S], state_mask bool [B], instruction int64 [B], and the targets stage
         int64 [B] (over all tasks' stages, −1 unknown), within float32 [B] (NaN unknown), done and match bool [B].
     """
-    chosen = _draw(data, rng, size, config.ends)
+    chosen = _draw(config, data, rng, size, config.ends)
     width, views = windows.size + 1, config.views
     dim = next(iter(data.episodes[0].features.values())).shape[1]
     state_dim = config.state_dim if config.use_state else 0
@@ -78,7 +79,7 @@ def sample_frames(
     config: MultiviewSarmConfig, data: TrainingData, cache: FrameCache, rng: np.random.Generator, size: int
 ) -> dict[str, Any]:
     """Draw `size` single frames with their pixels, mildly shifted and recoloured: windows of the last slot alone."""
-    chosen = _draw(data, rng, size)
+    chosen = _draw(config, data, rng, size)
     views, side = config.views, config.image_size
     frames = np.zeros((size, 1, len(views), side, side, 3), np.uint8)
     view_mask = np.zeros((size, 1, len(views)), np.bool_)
@@ -119,7 +120,9 @@ class _Chosen:
         self.tasks, self.groups = tasks, groups
 
 
-def _draw(data: TrainingData, rng: np.random.Generator, size: int, ends: float = 0.0) -> _Chosen:
+def _draw(
+    config: MultiviewSarmConfig, data: TrainingData, rng: np.random.Generator, size: int, ends: float = 0.0
+) -> _Chosen:
     shares = data.task_shares
     if np.allclose(shares, shares[0]):
         tasks = rng.integers(len(data.tasks), size=size)
@@ -130,6 +133,12 @@ def _draw(data: TrainingData, rng: np.random.Generator, size: int, ends: float =
     for task in np.unique(tasks).tolist():
         members = data.of_task(task)
         rows = np.flatnonzero(tasks == task)
+        if others := data.like_task(task):
+            unlike = rng.random(len(rows)) < config.wrong_instruction / 2
+            for row in rows[unlike]:
+                other = others[int(rng.integers(len(others)))]
+                groups.append((other, np.array([row]), rng.integers(len(other), size=1)))
+            rows = rows[~unlike]
         which, frames = data.draw(task, len(rows), rng, ends)
         for i in np.unique(which):
             theirs = which == i
@@ -149,19 +158,22 @@ def _targets(
     stage = np.full(size, -1, np.int64)
     within = np.full(size, np.nan, np.float32)
     done = np.zeros(size, np.bool_)
+    match: NDArray[np.bool_] = np.ones(size, np.bool_)
     for episode, rows, _ in chosen.groups:
         labels = episode.labels
-        assert labels is not None
+        if labels is None:
+            match[rows] = False
+            continue
         at = ends[rows]
         local = labels.stage[at]
         stage[rows] = np.where(local >= 0, local + offsets[chosen.tasks[rows]], -1)
         within[rows], done[rows] = labels.within[at], labels.done[at]
     instruction = chosen.tasks.copy()
-    match: NDArray[np.bool_] = np.ones(size, np.bool_)
     if len(data.tasks) > 1 and config.use_instruction:
-        match = rng.random(size) >= config.wrong_instruction
+        rightly = rng.random(size) >= config.wrong_instruction
         others = (instruction + rng.integers(1, len(data.tasks), size)) % len(data.tasks)
-        instruction = np.where(match, instruction, others)
+        instruction = np.where(rightly, instruction, others)
+        match &= rightly
     return {
         "instruction": torch.from_numpy(instruction),
         "stage": torch.from_numpy(stage),

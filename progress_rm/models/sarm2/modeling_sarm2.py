@@ -89,7 +89,7 @@ class Sarm2RewardModel(MultiviewSarmRewardModel):
                 assert episode.labels is not None
                 labels = replace(episode.labels, within=episode.labels.progress)
                 episodes.append(replace(episode, labels=labels))
-            self._valued = (data, TrainingData(episodes, data.tasks))
+            self._valued = (data, TrainingData(episodes, data.tasks, data.mismatched))
         return self._valued[1]
 
     def primitives(self, episode: EpisodeFeatures) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
