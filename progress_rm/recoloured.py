@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from progress_datasets.episodes import EpisodeDataset
     from progress_rm.models.base import ProgressEstimate, ProgressStream
 
+VERSION = 1
+"""Counts changes in how colours are exchanged: features of pictures that were made otherwise are made anew."""
 SEEN = 2e-4
 """Share of some view's first frame that has a colour which is said to be there."""
 SEEN_IN = 0.9
@@ -50,21 +53,21 @@ class RecolouredDataset:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._dataset, name)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Changes with what is exchanged: features of other colours are never taken for these."""
         asked = {
             self._asked.get(episode, self._dataset.task(episode)) for episode in range(self.num_episodes)
         }
         shown = sorted((task, e.colours) for task, e in self._exchanges.items() if task in asked)
-        told = repr((shown, sorted(self._asked.items())))
+        told = repr((VERSION, shown, sorted(self._asked.items())))
         return hashlib.sha256(f"{self._dataset.fingerprint} {told}".encode()).hexdigest()[:16]
 
     def task(self, episode: int) -> str:
         """The instruction that the episode is taken for."""
         return self._known(self._dataset.task(episode))
 
-    @property
+    @cached_property
     def tasks(self) -> tuple[str, ...]:
         """The different instructions, in order of first appearance."""
         return tuple(dict.fromkeys(self._known(task) for task in self._dataset.tasks))

@@ -20,11 +20,11 @@ from progress_rm.models.base import (
     ProgressStream,
     ProgressTrack,
     any_task,
-    words_for,
 )
 from progress_rm.models.calibration import CalibratedConfig, fit_logistic, logit
 from progress_rm.models.glimpses import Glimpse, asked_frames, look, recent, shrink
 from progress_rm.models.lerobot_batch import IMAGES, as_pixels, image_views
+from progress_rm.models.wordings import words_for
 
 Array = NDArray[np.float64]
 _LOG = logging.getLogger(__name__)

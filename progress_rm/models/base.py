@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from progress_datasets.errors import UserError
 from progress_rm.colours import Exchange, exchange_for
 from progress_rm.encoders.text import TextEncoder, check_text_encoder, make_text_encoder
+from progress_rm.models.wordings import words_for
 
 if TYPE_CHECKING:
     from progress_datasets.episodes import EpisodeDataset
@@ -320,34 +321,3 @@ class ProgressRewardModel(PreTrainedRewardModel):
     def rehearsal(self) -> Sequence[EpisodeFeatures]:
         """Labelled episodes of the tasks it knows, to go on practising while it learns another; by default none."""
         return ()
-
-
-def same_task(a: TaskSpec, b: TaskSpec) -> bool:
-    """Whether these are wordings of one task: `learn_tasks` gives wordings the same facts."""
-    return replace(a, instruction=b.instruction) == b
-
-
-def words_for(tasks: Sequence[TaskSpec], task: int, instruction: str | None) -> str:
-    """The words to ask a model for a task with.
-
-    Where it learned several wordings of a task, the words given say which is meant, also if they are new; a task that
-    was only ever asked for in one way is asked for in that way, however it is put.
-    """
-    known = tasks[task]
-    several = sum(same_task(known, other) for other in tasks) > 1
-    return instruction if several and instruction is not None else known.instruction
-
-
-def stage_offsets(tasks: Sequence[TaskSpec]) -> list[int]:
-    """Where each task's stages begin among all that a model of several tasks tells apart.
-
-    Wordings of one task share its stages: "press red, then blue" and "press blue, then red" are one piece of knowledge,
-    and the instruction says which is meant.
-    """
-    found: list[tuple[TaskSpec, int]] = []
-    total = 0
-    for task in tasks:
-        if not any(same_task(task, other) for other, _ in found):
-            found.append((task, total))
-            total += len(task.stages)
-    return [next(start for other, start in found if same_task(task, other)) for task in tasks]

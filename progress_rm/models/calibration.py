@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from progress_rm.models.base import ViewModelConfig, stage_offsets
+from progress_rm.models.base import ViewModelConfig
+from progress_rm.models.wordings import stage_offsets
 
 if TYPE_CHECKING:
     from torch import Tensor

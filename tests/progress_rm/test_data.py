@@ -14,8 +14,8 @@ from progress_rm.cache import cache_folder
 from progress_rm.data import FeatureCache, TrainingData, learn_tasks, load_episodes
 from progress_rm.encoders.classical import ClassicalEncoder
 from progress_rm.models import MultiviewSarmConfig
-from progress_rm.models.base import stage_offsets, words_for
 from progress_rm.models.multiview_sarm.sampling import sample_windows
+from progress_rm.models.wordings import stage_offsets, words_for
 from progress_rm.train import split
 from progress_rm.windows import WindowSampler
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from progress_datasets.errors import UserError
 from progress_rm.colours import exchange_colours
-from progress_rm.models.base import stage_offsets
 from progress_rm.models.lerobot_batch import IMAGES, some_image_views, state_windows
+from progress_rm.models.wordings import stage_offsets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

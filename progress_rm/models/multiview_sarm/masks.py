@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from progress_rm.models.base import TaskSpec, stage_offsets
+from progress_rm.models.base import TaskSpec
+from progress_rm.models.wordings import stage_offsets
 
 
 def stages_of_task(tasks: Sequence[TaskSpec]) -> Tensor:

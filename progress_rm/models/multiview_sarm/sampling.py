@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from progress_rm.augment import augment_alike
-from progress_rm.models.base import stage_offsets
+from progress_rm.models.wordings import stage_offsets
 
 if TYPE_CHECKING:
     from progress_rm.data import EpisodeFeatures, TrainingData

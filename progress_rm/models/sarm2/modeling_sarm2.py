@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from progress_rm.data import EpisodeFeatures, TrainingData
-from progress_rm.models.base import TaskSpec, same_task
+from progress_rm.models.base import TaskSpec
 from progress_rm.models.multiview_sarm.modeling_multiview_sarm import MultiviewSarmRewardModel
 from progress_rm.models.sarm2.configuration_sarm2 import Sarm2Config
 from progress_rm.models.sarm2.losses import losses
 from progress_rm.models.sarm2.network import Sarm2Network
 from progress_rm.models.sarm2.primitives import primitives_of
+from progress_rm.models.wordings import same_task
 
 if TYPE_CHECKING:
     from progress_rm.models.multiview_sarm.lerobot_batches import LeRobotBatches
