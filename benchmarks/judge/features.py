@@ -76,9 +76,11 @@ def prepare(
     folder: Path,
     cache: Path,
     image_size: int,
+    exchange_colours: bool = True,
 ) -> Material:
     """What the models of one seed learn from: labels, and the shared features of the training episodes."""
-    datasets = with_one_wording(datasets)
+    if exchange_colours:
+        datasets = with_one_wording(datasets)
     training, validation = split(datasets, VALIDATION, 0)
     kinds = kinds_of(datasets, SCHEME)
     config = MultiviewSarmConfig(
