@@ -108,14 +108,15 @@ def as_known(dataset: EpisodeDataset, exchange_for: Callable[[str], Exchange | N
 def with_one_wording(datasets: Sequence[EpisodeDataset]) -> list[EpisodeDataset]:
     """The datasets with instructions that differ in colours alone taken for the first of them.
 
-    They must have the same stages, and nearly all episodes must show the colours they are asked for in, vivid enough to
-    be exchanged; where they do not, a line is printed and the instructions stay as they are.
+    They must have the same stages, which name no colours, and nearly all episodes must show the colours they are asked
+    for in, vivid enough to be exchanged; where they do not, a line is printed and the instructions stay as they are.
     """
     groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for dataset in datasets:
         for task in dataset.tasks:
-            group = groups.setdefault((without_colours(task), _stages(dataset, task)), [])
-            if colours_of(task) and task not in group:
+            stages = _stages(dataset, task)
+            group = groups.setdefault((without_colours(task), stages), [])
+            if colours_of(task) and not any(map(colours_of, stages)) and task not in group:
                 group.append(task)
     exchanges: dict[str, Exchange] = {}
     for first, *others in filter(None, groups.values()):

@@ -14,7 +14,6 @@ from safetensors.torch import load_file, save_file
 from judge.adapter import Material
 from progress_datasets.episodes import EpisodeDataset
 from progress_rm.augment import FULL
-from progress_rm.colours import exchange_for
 from progress_rm.data import EpisodeFeatures, FeatureCache, TrainingData, learn_tasks, load_episodes
 from progress_rm.encoders import make_encoder
 from progress_rm.encoders.base import Encoder
@@ -23,6 +22,7 @@ from progress_rm.frames import FrameCache
 from progress_rm.models.base import TaskSpec
 from progress_rm.models.multiview_sarm.configuration_multiview_sarm import MultiviewSarmConfig
 from progress_rm.models.registry import make_model
+from progress_rm.models.wordings import wording_in_other_colours
 from progress_rm.recoloured import as_known, with_one_wording
 from progress_rm.train import FULL_COPIES, Source, split
 from progress_rm.train import Config as TrainConfig
@@ -158,6 +158,5 @@ def instructions_of(kinds: Mapping[str, TaskSpec], episodes: Sequence[EpisodeFea
 
 def episodes_of(dataset: EpisodeDataset, material: Material, cache: Path) -> list[EpisodeFeatures]:
     """All episodes of a dataset, unlabelled, with the shared features."""
-    known = [task.instruction for task in material.tasks]
-    seen = as_known(dataset, lambda instruction: exchange_for(instruction, known))
+    seen = as_known(dataset, lambda instruction: wording_in_other_colours(instruction, material.tasks))
     return load_episodes(seen, FeatureCache(cache, material.encoder))

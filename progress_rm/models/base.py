@@ -14,9 +14,9 @@ from lerobot.rewards.pretrained import PreTrainedRewardModel
 from numpy.typing import NDArray
 
 from progress_datasets.errors import UserError
-from progress_rm.colours import Exchange, exchange_for
+from progress_rm.colours import Exchange
 from progress_rm.encoders.text import TextEncoder, check_text_encoder, make_text_encoder
-from progress_rm.models.wordings import words_for
+from progress_rm.models.wordings import wording_in_other_colours, words_for
 
 if TYPE_CHECKING:
     from progress_datasets.episodes import EpisodeDataset
@@ -217,7 +217,7 @@ class ProgressModelConfig(RewardModelConfig):
         """
         if not getattr(self, "exchange_colours", False):
             return None
-        return exchange_for(instruction, [task.instruction for task in self.tasks])
+        return wording_in_other_colours(instruction, self.tasks)
 
     def embed(self, task: int, instruction: str | None) -> NDArray[np.float32]:
         """The vector that a network is asked for a task with, float32 [E].

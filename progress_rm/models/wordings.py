@@ -6,8 +6,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from progress_rm.colours import Exchange, colours_of, exchange_for
+
 if TYPE_CHECKING:
     from progress_rm.models.base import TaskSpec
+
+
+def wording_in_other_colours(instruction: str | None, tasks: Sequence[TaskSpec]) -> Exchange | None:
+    """What makes an instruction that of one of the tasks; see `progress_rm.colours.exchange_for`.
+
+    Stages that name colours are not those of a task in other colours: "pick the red cube" would show a blue one.
+    """
+    if any(task.instruction == instruction for task in tasks):
+        return None
+    free = [task.instruction for task in tasks if not any(map(colours_of, task.stages))]
+    return exchange_for(instruction, free)
 
 
 def same_task(a: TaskSpec, b: TaskSpec) -> bool:

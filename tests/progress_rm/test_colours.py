@@ -173,6 +173,14 @@ def test_wordings_of_different_stages_stay(tmp_path: Path) -> None:
     assert with_one_wording([data]) == [data]
 
 
+def test_wordings_stay_whose_stages_name_colours(tmp_path: Path) -> None:
+    """What picks the blue cube up is no example of "pick red cube"."""
+    data = dataset_of(tmp_path / "data", pushing(0, "red", "push red"), pushing(1, "blue", "push red"))
+    assert with_one_wording([data]) == [data]
+    tasks = learn_tasks([data], "duration_prior")[:1]
+    assert MultiviewSarmConfig(tasks=tasks).exchange_for(PUSH.format("blue")) is None
+
+
 def test_wordings_whose_colours_are_not_seen_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = dataset_of(tmp_path / "data", pushing(0, "red"), pushing(1, "blue", shown="grey"))
     assert with_one_wording([data]) == [data]
