@@ -18,7 +18,6 @@ import argparse
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +28,14 @@ from judge.models.own import train_network
 from judge.policies import Practice
 from judge.sets import SETS, Sizes, collect
 from provenance import provenance
+from reward_accuracy import Scale
 
 from progress_envs.names import task_names
 
 SIDES = {"exchanged": True, "as_recorded": False}
 
 
-@dataclass(frozen=True)
-class Scale:
-    """How much of everything; see `reward_accuracy.Scale`."""
-
-    sizes: Sizes = field(default_factory=Sizes)
-    budget: Budget = field(default_factory=lambda: Budget(samples=36_000))
-    encoder_steps: int = 400
-
-
+FULL = Scale(budget=Budget(samples=36_000), encoder_steps=400)
 QUICK = Scale(
     Sizes(6, 5, 1, 1, image_size=48, practice=Practice(demonstrations=5, stops=(50, 100))),
     Budget(1600, 2, 0.0),
@@ -63,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--output_dir", type=Path, help="keep everything here; repeat to resume")
     parser.add_argument("--results", type=Path, help="write the JSON to this file, too")
     options = parser.parse_args(argv)
-    scale = QUICK if options.quick else Scale()
+    scale = QUICK if options.quick else FULL
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.output_dir or Path(scratch)
         tasks = {
@@ -98,14 +90,15 @@ def measure(folder: Path, task: str, side: str, seeds: int, scale: Scale) -> dic
         scale.sizes.image_size,
         exchange_colours=SIDES[side],
     )
+    datasets = {name: collect(data, task, name, scale.sizes) for name in SETS}
+    episodes = {name: episodes_of(datasets[name], material, home / "features") for name in SETS}
     found: dict[str, list[float]] = {}
     for seed in range(seeds):
         changes = {"exchange_colours": SIDES[side]}
         model = train_network(material, scale.budget, seed, home / f"model-{seed}", changes)
         errors: dict[str, list[float]] = {}
-        for name in SETS:
-            dataset = collect(data, task, name, scale.sizes)
-            for number, episode in enumerate(episodes_of(dataset, material, home / "features")):
+        for name, dataset in datasets.items():
+            for number, episode in enumerate(episodes[name]):
                 said, truth = model.track(episode).progress, dataset.column("progress", number)
                 error = float(np.mean((said - truth) ** 2))
                 errors.setdefault(name, []).append(error)

@@ -137,15 +137,13 @@ def extend(
     from progress_rm.data import FeatureCache, load_episodes
     from progress_rm.frames import FrameCache
     from progress_rm.proposals import with_steps
-    from progress_rm.recoloured import with_one_wording
     from progress_rm.trainer import with_copies
 
     options = old.config
     encoder = old.encoder()
     cache = FeatureCache(cache_folder(config.cache_dir), encoder)
     sources: list[EpisodeDataset] = []
-    if getattr(options, "exchange_colours", False):
-        datasets = with_one_wording(datasets)
+    datasets = options.in_one_wording(datasets)
     for dataset in options.with_stages(datasets, cache_folder(config.cache_dir)):
         if dataset.fps != options.fps:
             raise UserError(

@@ -9,7 +9,6 @@ not something to be learned from a few dozens of demonstrations.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -64,14 +63,6 @@ def exchange_between(instruction: str, known: str) -> Exchange:
     left = sorted(set(wanted) - set(given)), sorted(set(given) - set(wanted))
     pairs = [*zip(given, wanted, strict=True), *zip(*left, strict=True)]
     return Exchange(known, tuple((before, after) for before, after in pairs if before != after))
-
-
-def exchange_for(instruction: str | None, known: Sequence[str]) -> Exchange | None:
-    """What makes an instruction one of the `known` ones; None where it is one, or where not just one will do."""
-    if instruction is None or instruction in known or not colours_of(instruction):
-        return None
-    alike = [other for other in known if without_colours(other) == without_colours(instruction)]
-    return exchange_between(instruction, alike[0]) if len(alike) == 1 else None
 
 
 def exchange_colours(frames: NDArray[np.uint8], exchange: Exchange) -> NDArray[np.uint8]:

@@ -102,7 +102,14 @@ class RecolouredDataset:
 def as_known(dataset: EpisodeDataset, exchange_for: Callable[[str], Exchange | None]) -> EpisodeDataset:
     """The dataset with its instructions taken for those that a model knows; `exchange_for` is its config's."""
     found = {task: exchange for task in dataset.tasks if (exchange := exchange_for(task)) is not None}
-    return cast("EpisodeDataset", RecolouredDataset(dataset, found)) if found else dataset
+    return _taken_for(dataset, found)
+
+
+def _taken_for(dataset: EpisodeDataset, exchanges: Mapping[str, Exchange]) -> EpisodeDataset:
+    """The dataset itself where none of its instructions is exchanged."""
+    if not any(task in exchanges for task in dataset.tasks):
+        return dataset
+    return cast("EpisodeDataset", RecolouredDataset(dataset, exchanges))
 
 
 def with_one_wording(datasets: Sequence[EpisodeDataset]) -> list[EpisodeDataset]:
@@ -135,12 +142,7 @@ def with_one_wording(datasets: Sequence[EpisodeDataset]) -> list[EpisodeDataset]
             )
             continue
         exchanges |= {other: exchange_between(other, first) for other in others}
-    return [
-        cast("EpisodeDataset", RecolouredDataset(dataset, exchanges))
-        if any(task in exchanges for task in dataset.tasks)
-        else dataset
-        for dataset in datasets
-    ]
+    return [_taken_for(dataset, exchanges) for dataset in datasets]
 
 
 def in_wrong_colours(

@@ -103,11 +103,8 @@ def run(config: Config) -> dict[str, Any]:
 
 def _train(config: Config, output: Path, datasets: Sequence[EpisodeDataset]) -> dict[str, Any]:
     """A model, or several as one."""
-    from progress_rm.recoloured import with_one_wording
-
     config.model.fps = _common_fps(datasets)
-    if getattr(config.model, "exchange_colours", False):
-        datasets = with_one_wording(datasets)
+    datasets = config.model.in_one_wording(datasets)
     datasets = config.model.with_stages(datasets, cache_folder(config.cache_dir))
     config.model.tasks = config.model.learn_tasks(datasets)
     if isinstance(config.model, ViewModelConfig):

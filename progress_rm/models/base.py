@@ -17,6 +17,7 @@ from progress_datasets.errors import UserError
 from progress_rm.colours import Exchange
 from progress_rm.encoders.text import TextEncoder, check_text_encoder, make_text_encoder
 from progress_rm.models.wordings import wording_in_other_colours, words_for
+from progress_rm.recoloured import with_one_wording
 
 if TYPE_CHECKING:
     from progress_datasets.episodes import EpisodeDataset
@@ -151,6 +152,10 @@ class ProgressModelConfig(RewardModelConfig):
             raise UserError(f"text_near={self.text_near} is not in [0, 1]")
         super().__post_init__()
 
+    def in_one_wording(self, datasets: Sequence[EpisodeDataset]) -> list[EpisodeDataset]:
+        """The datasets, instructions that differ in colours alone taken for one where the family exchanges colours."""
+        return with_one_wording(datasets) if self._exchanges else list(datasets)
+
     def with_stages(self, datasets: Sequence[EpisodeDataset], cache: Path) -> list[EpisodeDataset]:
         """The datasets with the stages to learn from: as annotated, unless a family finds its own.
 
@@ -215,9 +220,11 @@ class ProgressModelConfig(RewardModelConfig):
 
         None where nothing is to be exchanged, as in families that have no option `exchange_colours`.
         """
-        if not getattr(self, "exchange_colours", False):
-            return None
-        return wording_in_other_colours(instruction, self.tasks)
+        return wording_in_other_colours(instruction, self.tasks) if self._exchanges else None
+
+    @property
+    def _exchanges(self) -> bool:
+        return bool(getattr(self, "exchange_colours", False))
 
     def embed(self, task: int, instruction: str | None) -> NDArray[np.float32]:
         """The vector that a network is asked for a task with, float32 [E].

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,6 +49,15 @@ def as_pixels(images: Tensor) -> NDArray[np.uint8]:
     return np.asarray(scaled.permute(0, 1, 3, 4, 2).cpu().numpy())
 
 
+def exchange_rows(
+    config: FeatureModelConfig, pixels: NDArray[np.uint8], instructions: Sequence[str | None]
+) -> None:
+    """Give each row's pictures, uint8 [B, …, H, W, 3], the colours of what its instruction is taken for; in place."""
+    for row, instruction in zip(pixels, instructions, strict=True):
+        if (exchange := config.exchange_for(instruction)) is not None:
+            row[:] = exchange_colours(row.reshape(-1, *row.shape[-3:]), exchange).reshape(row.shape)
+
+
 def state_windows(batch: Mapping[str, Any], size: int) -> Tensor:
     """The batch's states [B, (W,) S] → float [B, W, S] on the CPU; LeRobot leaves out the axis of a single number."""
     given: Tensor = batch["observation.state"].float().cpu()
@@ -76,8 +85,6 @@ def last_frames(
     if config.state_size and "observation.state" in batch:
         state = state_windows(batch, config.state_size)[:, -1].numpy()
     instructions = list(batch.get("task") or [None] * count)
-    for row, instruction in enumerate(instructions):
-        if (exchange := config.exchange_for(instruction)) is not None:
-            for pixels in frames.values():
-                pixels[row] = exchange_colours(pixels[row][None], exchange)[0]
+    for pixels in frames.values():
+        exchange_rows(config, pixels, instructions)
     return frames, state, instructions

@@ -6,21 +6,26 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from progress_rm.colours import Exchange, colours_of, exchange_for
+from progress_rm.colours import Exchange, colours_of, exchange_between, without_colours
 
 if TYPE_CHECKING:
     from progress_rm.models.base import TaskSpec
 
 
 def wording_in_other_colours(instruction: str | None, tasks: Sequence[TaskSpec]) -> Exchange | None:
-    """What makes an instruction that of one of the tasks; see `progress_rm.colours.exchange_for`.
+    """What makes an instruction that of one of the tasks; None where it is one, or where not just one will do.
 
     Stages that name colours are not those of a task in other colours: "pick the red cube" would show a blue one.
     """
-    if any(task.instruction == instruction for task in tasks):
+    if instruction is None or not colours_of(instruction) or any(t.instruction == instruction for t in tasks):
         return None
-    free = [task.instruction for task in tasks if not any(map(colours_of, task.stages))]
-    return exchange_for(instruction, free)
+    alike = [
+        task.instruction
+        for task in tasks
+        if without_colours(task.instruction) == without_colours(instruction)
+        and not any(map(colours_of, task.stages))
+    ]
+    return exchange_between(instruction, alike[0]) if len(alike) == 1 else None
 
 
 def same_task(a: TaskSpec, b: TaskSpec) -> bool:

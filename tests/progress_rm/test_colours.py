@@ -25,15 +25,15 @@ from progress_rm.colours import (
     colours_of,
     exchange_between,
     exchange_colours,
-    exchange_for,
     shares_of_colours,
     without_colours,
 )
 from progress_rm.data import FeatureCache, TrainingData, learn_tasks, load_episodes
 from progress_rm.frames import FrameCache
 from progress_rm.models import FAMILIES, MultiviewSarmConfig
-from progress_rm.models.base import ProgressRewardModel
+from progress_rm.models.base import ProgressRewardModel, TaskSpec
 from progress_rm.models.multiview_sarm.sampling import sample_frames
+from progress_rm.models.wordings import wording_in_other_colours
 from progress_rm.recoloured import as_known, in_wrong_colours, with_one_wording
 from progress_rm.scores import read_scores
 from progress_rm.trainer import load_mismatched, load_sources
@@ -86,7 +86,8 @@ def test_an_exchange_is_a_permutation(given_: list[str], known: list[str], named
 def test_what_is_known_or_not_known_by_just_one_wording_is_not_exchanged(
     instruction: str | None, known: list[str]
 ) -> None:
-    assert exchange_for(instruction, known) is None
+    tasks = [TaskSpec(other, ["press"], [1.0], [1.0], 1.0) for other in known]
+    assert wording_in_other_colours(instruction, tasks) is None
 
 
 @pytest.mark.parametrize("before", COLOURS)

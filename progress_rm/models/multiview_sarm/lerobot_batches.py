@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from progress_datasets.errors import UserError
-from progress_rm.colours import exchange_colours
-from progress_rm.models.lerobot_batch import IMAGES, some_image_views, state_windows
+from progress_rm.models.lerobot_batch import IMAGES, exchange_rows, some_image_views, state_windows
 from progress_rm.models.wordings import stage_offsets
 
 if TYPE_CHECKING:
@@ -102,12 +101,7 @@ def convert_observations(config: MultiviewSarmConfig, batch: dict[str, Any]) -> 
     frames = torch.stack([_pixels(batch[IMAGES + name], config.image_size) for name in names], dim=2)
     count, width, views = frames.shape[:3]
     tasks = batch.get("task") or [None] * count
-    for row, task in enumerate(tasks):
-        if (exchange := config.exchange_for(task)) is not None:
-            flat = frames[row].flatten(0, 1)
-            frames[row] = torch.from_numpy(exchange_colours(flat.numpy(), exchange)).reshape(
-                frames[row].shape
-            )
+    exchange_rows(config, frames.numpy(), tasks)
     pad = batch.get(f"{IMAGES}{names[0]}_is_pad")
     frame_mask = torch.ones(count, width, dtype=torch.bool)
     if pad is not None and width > 1:
